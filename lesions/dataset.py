@@ -1,0 +1,51 @@
+"""The prepared data set as the later stages see it: splits that hold the needed columns, and their fingerprint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lesions.faults import Faults, InputError
+from lesions.hub import local_folder
+from lesions.splits import fingerprint
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+NEEDED_COLUMNS = ("image", "label", "image_id", "lesion_id")
+
+
+def load_splits(name: str, *needed: str) -> DatasetDict:
+    """The data set `name` (folder or Hub id) with at least the splits `needed`. Raises InputError."""
+    from datasets import ClassLabel, load_dataset
+
+    folder = local_folder(name, "dataset")
+    if not any(folder.rglob("*.parquet")):
+        raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")
+    dataset = load_dataset(str(folder))
+
+    faults = Faults()
+    faults.add(f"split missing (there are {', '.join(dataset)})", *(split for split in needed if split not in dataset))
+    for split in dataset:
+        features = dataset[split].features
+        faults.add(f"column missing in split {split}", *(column for column in NEEDED_COLUMNS if column not in features))
+        if "label" in features and not isinstance(features["label"], ClassLabel):
+            faults.add("label is no ClassLabel, so its names are unknown", f"split {split}")
+    faults.raise_if_any(f"{name} is no data set that data_prep.py made; see its --help")
+    return dataset
+
+
+def label_names(dataset: DatasetDict) -> list[str]:
+    """The diagnoses in the order of their label numbers."""
+    return list(next(iter(dataset.values())).features["label"].names)
+
+
+def dataset_fingerprint(dataset: DatasetDict) -> str:
+    """The fingerprint of all splits, taken from the rows that were loaded; see `lesions.splits.fingerprint`."""
+    names = label_names(dataset)
+    rows = []
+    for split, part in dataset.items():
+        columns = part.select_columns(["image_id", "lesion_id", "label"]).to_pandas()
+        rows.append(columns.assign(dx=[names[label] for label in columns["label"]], split=split))
+    return fingerprint(pd.concat(rows))

@@ -1,0 +1,74 @@
+"""Pictures: find them, decode them whole, bring them to the form in which the data set keeps them."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lesions.faults import Faults
+
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+JPEG_QUALITY = 95
+
+
+class BadPicture(Exception):
+    """A file that can't be decoded as a whole picture; the message says why."""
+
+
+def find_pictures(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:
+    """Every picture below `folder` by its file name without suffix, optionally only the `wanted` names.
+
+    Kaggle's release holds each picture twice, in folders that differ in case only: equal copies are one
+    picture, unequal ones a fault.
+    """
+    found: dict[str, Path] = {}
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.suffix.lower() not in SUFFIXES or name.startswith(".") or (wanted and path.stem not in wanted):
+                continue
+            first = found.setdefault(path.stem, path)
+            if first != path and first.read_bytes() != path.read_bytes():
+                faults.add("two different pictures of one name", f"{first} and {path}")
+    return found
+
+
+def decode(picture: Path | bytes) -> Image.Image:
+    """The upright RGB picture, fully decoded. Raises BadPicture where it is unreadable or truncated."""
+    try:
+        with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+            image.load()
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except UnidentifiedImageError as error:
+        raise BadPicture("not a picture in a format that Pillow knows") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadPicture(str(error)) from error
+
+
+def prepare(path: Path, shorter_side: int) -> bytes:
+    """The file's picture as RGB JPEG bytes, upright, its shorter side at most `shorter_side` pixels, aspect kept.
+
+    A JPEG that is so already keeps its bytes: encoding it again would only lose detail.
+    Raises BadPicture where it can't be decoded whole.
+    """
+    content = path.read_bytes()
+    image = decode(content)
+    scale = shorter_side / min(image.size)
+    if scale >= 1 and _is_plain_jpeg(content):
+        return content
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    encoded = BytesIO()
+    image.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    return encoded.getvalue()
+
+
+def _is_plain_jpeg(content: bytes) -> bool:
+    with Image.open(BytesIO(content)) as image:
+        upright = image.getexif().get(0x0112, 1) == 1
+        return image.format == "JPEG" and image.mode == "RGB" and upright

@@ -1,0 +1,100 @@
+"""Models: from a pretrained checkpoint to one that is ready to train, or from a trained folder to one that predicts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
+from transformers.image_processing_utils import BaseImageProcessor
+
+from lesions.faults import InputError
+
+
+def load_processor(folder: Path) -> BaseImageProcessor:
+    """The checkpoint's own preprocessing. Always the PIL backend, so that every stage resizes alike."""
+    try:
+        return AutoImageProcessor.from_pretrained(folder, backend="pil")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no usable preprocessor_config.json: {error}") from error
+
+
+def picture_side(processor: BaseImageProcessor) -> int:
+    """Side in pixels of the square picture that the model sees."""
+    size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
+    if size.height != size.width or not size.height:
+        raise InputError(f"the model's preprocessing gives no square picture: {size}")
+    return size.height
+
+
+def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_head: bool) -> PreTrainedModel:
+    """A float32 model with one output per label, all of it trainable.
+
+    A DeiT keeps its class token and its distillation token, with a head on each; any other architecture goes
+    through AutoModelForImageClassification. A head for other labels is replaced, unless replacing it could be
+    a mistake: see `check_labels`.
+    """
+    config = _read_config(folder)
+    if not from_scratch and not new_head:
+        check_labels(config.id2label, labels, folder)
+    architecture = TwoTokenDeit if config.model_type == "deit" else AutoModelForImageClassification
+    config.id2label = dict(enumerate(labels))  # sets num_labels too
+    config.label2id = {name: number for number, name in enumerate(labels)}
+    if from_scratch:
+        build = architecture if architecture is TwoTokenDeit else architecture.from_config
+        return build(config).float()
+
+    model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
+    head = re.compile("classifier|head")
+    missing = [name for name in report["missing_keys"] if not head.search(name)]
+    if missing:
+        raise InputError(f"{folder} lacks weights of its own backbone, so it is no whole checkpoint: {missing[:5]}")
+    if new_head:
+        for name, module in model.named_modules():
+            if head.search(name) and isinstance(module, torch.nn.Linear):
+                torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
+                torch.nn.init.zeros_(module.bias)
+    return model
+
+
+def load_for_prediction(folder: Path) -> PreTrainedModel:
+    """A trained float32 model in evaluation mode."""
+    _read_config(folder)
+    model, report = _load(AutoModelForImageClassification, folder)
+    if report["missing_keys"]:
+        raise InputError(f"{folder} is no whole model, it lacks the weights {sorted(report['missing_keys'])[:5]}")
+    return model.eval()
+
+
+def check_labels(id2label: dict[int, str], labels: list[str], folder: Path) -> None:
+    """Refuses to train a head that was made for other labels of the same number, or for some of the same labels.
+
+    Its outputs would silently mean something else. ImageNet's 1000 classes are no such case.
+    """
+    found = [id2label[number] for number in sorted(id2label)]
+    nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in found)
+    if found != labels and not nameless and (len(found) == len(labels) or set(found) & set(labels)):
+        raise InputError(
+            f"the model in {folder} tells apart {', '.join(found)}, the data set {', '.join(labels)}; "
+            "add --new_head to train a new head on its backbone, or give another --model"
+        )
+
+
+def _read_config(folder: Path) -> AutoConfig:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} holds no config.json, so it is no model folder")
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder / 'config.json'} can't be read: {error}") from error
+
+
+def _load(architecture: type, folder: Path, **options: object) -> tuple[PreTrainedModel, dict[str, list[str]]]:
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} holds no weights as safetensors; no other form is read")
+    # A checkpoint stored in half precision would otherwise be trained in it.
+    return architecture.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+    )

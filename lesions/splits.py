@@ -1,0 +1,81 @@
+"""Splits that never divide a lesion and keep the share of every diagnosis."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from lesions.faults import Faults
+
+SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
+
+
+def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SHARES) -> pd.Series:
+    """The split of each row of `table` (columns image_id, lesion_id, group_id, dx), as a Series of names.
+
+    Each diagnosis is dealt apart: its groups are laid out by size, equal sizes in a random order that depends
+    on `seed` and the group's id alone, and the splits take turns in proportion to their shares (Webster's
+    method of apportionment). So every split gets its share of the lesions to within whole lesions, and of the
+    pictures too, since it gets its share of every size. The order of the rows does not matter.
+    Raises InputError that names every diagnosis with fewer groups than there are splits.
+    """
+    groups = table.groupby("group_id").agg(
+        dx=("dx", "first"), lesions=("lesion_id", "nunique"), images=("image_id", "size")
+    )
+    groups["draw"] = [hashlib.sha256(f"{seed}:{group}".encode()).digest() for group in groups.index]
+    groups = groups.sort_values(["dx", "lesions", "images", "draw"], ascending=[True, False, False, True])
+
+    faults = Faults()
+    split_of: dict[str, str] = {}
+    for diagnosis, members in groups.groupby("dx", sort=False):
+        if len(members) < len(shares):
+            faults.add(f"diagnosis with fewer lesions than the {len(shares)} splits", f"{diagnosis}: {len(members)}")
+            continue
+        split_of.update(zip(members.index, _deal(len(members), shares), strict=True))
+    faults.raise_if_any("add lesions of these diagnoses or leave their rows out: every split must hold each of them")
+    return table["group_id"].map(split_of)
+
+
+def _deal(count: int, shares: dict[str, float]) -> list[str]:
+    quotas = apportion(count, list(shares.values()))
+    names = np.repeat(list(shares), quotas)
+    turns = np.concatenate([(np.arange(quota) + 0.5) / quota for quota in quotas])
+    return names[np.argsort(turns, kind="stable")].tolist()
+
+
+def apportion(count: int, shares: list[float]) -> list[int]:
+    """`count` whole things in proportion to `shares`, none left empty: the largest remainders round up."""
+    ideal = [count * share / sum(shares) for share in shares]
+    quotas = [max(1, int(part)) for part in ideal]
+    by_remainder = sorted(range(len(shares)), key=lambda i: quotas[i] - ideal[i])
+    for i in by_remainder[: max(0, count - sum(quotas))]:
+        quotas[i] += 1
+    while sum(quotas) > count:  # the minimum of one each took more than there is
+        quotas[quotas.index(max(quotas))] -= 1
+    return quotas
+
+
+def fingerprint(rows: pd.DataFrame) -> str:
+    """sha256 of the split: the lines `image_id,lesion_id,dx,split` in the order of image_id.
+
+    It is taken from the rows themselves, so that whoever loads the data can tell whether they are the same.
+    """
+    lines = rows[["image_id", "lesion_id", "dx", "split"]].astype(str).agg(",".join, axis=1)
+    return hashlib.sha256("".join(f"{line}\n" for line in sorted(lines)).encode()).hexdigest()
+
+
+def share_table(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Pictures, lesions and their shares by diagnosis and split: `{dx: {split: {...}}}`."""
+    counts = table.groupby(["dx", "split"]).agg(images=("image_id", "size"), lesions=("lesion_id", "nunique"))
+    totals = counts.groupby("split").sum()
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for (diagnosis, split), row in counts.iterrows():
+        result.setdefault(diagnosis, {})[split] = {
+            "images": int(row["images"]),
+            "lesions": int(row["lesions"]),
+            "share_of_images": round(float(row["images"] / totals.loc[split, "images"]), 6),
+            "share_of_lesions": round(float(row["lesions"] / totals.loc[split, "lesions"]), 6),
+        }
+    return result
