@@ -25,7 +25,7 @@ from lesions.dataset_card import render_dataset_card
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_folder, write_json, write_text
 from lesions.metadata import find_metadata, read_metadata
-from lesions.sources import SAMPLE, open_source
+from lesions.sources import SAMPLE, describe_source, open_source
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -132,7 +132,7 @@ def _try_prepare(task: tuple[Path, int]) -> bytes | str:
 def describe(table: pd.DataFrame, bad: dict[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
     """The content of audit.json."""
     return {
-        "source": {"given": arguments.source, "drawn": arguments.source == SAMPLE},
+        "source": describe_source(arguments.source),
         "n_images": len(table),
         "n_lesions": int(table["lesion_id"].nunique()),
         "n_groups": int(table["group_id"].nunique()),

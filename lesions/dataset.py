@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lesions.faults import Faults, InputError
-from lesions.hub import local_folder
+from lesions.files import read_json
+from lesions.hub import local_folder, public_name
 from lesions.splits import fingerprint
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
             faults.add("label is no ClassLabel, so its names are unknown", f"split {split}")
     faults.raise_if_any(f"{name} is no data set that data_prep.py made; see its --help")
     return dataset
+
+
+def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
+    """What a record of a training says about its data: name, title, whether it is drawn, and its size by split."""
+    audit = local_folder(name, "dataset") / "audit.json"
+    source = read_json(audit)["source"] if audit.is_file() else {"title": public_name(name), "drawn": False}
+    return {
+        "name": public_name(name),
+        **source,
+        "n_images": {split: len(part) for split, part in dataset.items()},
+        "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},
+    }
 
 
 def label_names(dataset: DatasetDict) -> list[str]:

@@ -18,10 +18,9 @@ def render_dataset_card(audit: dict[str, Any], output: Path) -> str:
         name: {kind: sum(row[name][kind] for row in split["classes"].values()) for kind in ("images", "lesions")}
         for name in split["shares"]
     }
-    drawn = audit["source"]["drawn"]
     return environment.get_template("dataset_card.md.j2").render(
-        title="Drawn lesions (not real)" if drawn else "HAM10000, split by lesion",
-        drawn=drawn,
+        title=f"{audit['source']['title']}, split by lesion",
+        drawn=audit["source"]["drawn"],
         path=output,
         splits=list(split["shares"]),
         shares=" / ".join(f"{100 * share:.0f}" for share in split["shares"].values()),

@@ -42,3 +42,8 @@ def local_folder(name: str, kind: str) -> Path:
             f"Check the connection; without one, copy the {kind} from another machine (`hf download "
             f"{'--repo-type dataset ' if kind == 'dataset' else ''}{name} --local-dir FOLDER`) and give --{kind} FOLDER"
         ) from error
+
+
+def public_name(name: str) -> str:
+    """`name` as it may be published: a Hub id as it is, of a folder only the last part, never a path."""
+    return Path(name).resolve().name if Path(name).is_dir() else name

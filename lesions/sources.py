@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from lesions import sample
 from lesions.faults import InputError
@@ -28,3 +29,9 @@ def open_source(source: str) -> Iterator[Path]:
             f"anywhere below it, or `{SAMPLE}` for the built-in drawn lesions"
         )
     yield folder
+
+
+def describe_source(source: str) -> dict[str, Any]:
+    """The source's title, and whether its pictures are drawn: what audit.json and the cards say of it."""
+    drawn = source == SAMPLE
+    return {"title": "Drawn lesions (not real)" if drawn else "HAM10000", "drawn": drawn}

@@ -1,0 +1,72 @@
+"""The evaluation's figures, as PNG files that can be read at a glance and printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import wrap
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen is needed, or looked for
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from lesions.diagnoses import name_of
+from lesions.files import whole_file
+
+STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[str], title: str) -> None:
+    """Rows are the true diagnosis; each cell shows the share of its row, which is also its shade, and the count."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(9, 6.5))
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(counts.shape):
+            if counts[row, column]:
+                axes.text(
+                    column,
+                    row,
+                    f"{shares[row, column]:.0%}\n{counts[row, column]}",
+                    ha="center",
+                    va="center",
+                    color="white" if shares[row, column] > 0.55 else "black",
+                    weight="bold" if row == column else "normal",
+                )
+        names = ["\n".join(wrap(f"{name_of(label)} ({label})", 28)) for label in labels]
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_yticks(range(len(labels)), [f"{name}\nn = {n}" for name, n in zip(names, counts.sum(1), strict=True)])
+        axes.set(xlabel="predicted", ylabel="true diagnosis", title=title)
+        axes.spines[:].set_visible(False)
+        figure.colorbar(image, label="share of the true diagnosis (recall on the diagonal)", shrink=0.8)
+        _save(figure, path)
+
+
+def save_roc_curves(
+    path: Path, probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: list[str], title: str
+) -> None:
+    """One curve a diagnosis, each against all others; diagnoses without a case or a control are left out."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7, 6.5))
+        for number, label in enumerate(labels):
+            cases, scores = truth == number, probabilities[:, number]
+            if 0 < cases.sum() < len(cases):
+                false_positive, true_positive, _ = roc_curve(cases, scores)
+                name = f"{label}: AUC {roc_auc_score(cases, scores):.3f} (n = {cases.sum()})"
+                axes.plot(false_positive, true_positive, ("-", "--")[number % 2], linewidth=1.8, label=name)
+        axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":", label="chance")
+        axes.set(xlabel="1 - specificity", ylabel="sensitivity", title=title, xlim=(-0.01, 1), ylim=(0, 1.01))
+        axes.grid(color="0.92")
+        axes.legend(loc="lower right", frameon=False)
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150, bbox_inches="tight")
+    plt.close(figure)

@@ -1,0 +1,58 @@
+"""Predictions and ground truth as CSV, in the ISIC challenge's form and in HAM10000's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lesions.diagnoses import isic_order
+from lesions.faults import Faults, InputError
+from lesions.files import whole_file
+
+
+def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:
+    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row a picture, as ISIC 2018 Task 3 takes it.
+
+    Nine digits, so that rounding neither ties two diagnoses nor moves a metric.
+    """
+    table = pd.DataFrame(probabilities, columns=labels)[isic_order(labels)].rename(columns=str.upper)
+    table.insert(0, "image", images)
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.9f", lineterminator="\n")
+
+
+def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.DataFrame:
+    """The true diagnosis of each of `images`, in their order: columns `dx` and, where the file has it, `lesion_id`.
+
+    Takes the ISIC one-hot form (`image,MEL,NV,...`) and HAM10000's (`image_id,dx`). Rows of other pictures are
+    ignored. Raises InputError that names every picture without exactly one known diagnosis.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"the ground truth {path} can't be read as CSV: {error}") from error
+    if {"image_id", "dx"} <= set(table):
+        table = table.rename(columns={"image_id": "image"})
+    elif {"image", *map(str.upper, labels)} <= set(table):
+        table["dx"] = _from_one_hot(table, labels)
+    else:
+        raise InputError(
+            f"the ground truth {path} has the columns {', '.join(table)}; it needs image_id,dx "
+            f"or image,{','.join(isic_order(labels)).upper()}"
+        )
+    faults = Faults()
+    known = table[table["image"].isin(images)]
+    faults.add("picture without ground truth", *sorted(set(images) - set(known["image"])))
+    faults.add("picture with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
+    faults.add("no diagnosis that the model knows", *known["image"][~known["dx"].isin(labels)])
+    faults.raise_if_any(f"mend {path}; the model tells apart {', '.join(labels)}")
+    return known.set_index("image").loc[images].reset_index()
+
+
+def _from_one_hot(table: pd.DataFrame, labels: list[str]) -> pd.Series:
+    marks = table[[label.upper() for label in labels]].apply(pd.to_numeric, errors="coerce")
+    one_hot = marks.isin([0, 1]).all(axis=1) & (marks.sum(axis=1) == 1)
+    return marks.fillna(0).idxmax(axis=1).str.lower().where(one_hot, None)

@@ -1,0 +1,71 @@
+"""Options from a YAML recipe and the command line; the command line wins."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lesions.faults import Faults, InputError
+
+if TYPE_CHECKING:
+    from lesions.trainer import LesionTrainingArguments
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The recipe's options. Raises InputError where it is no YAML mapping."""
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no recipe {path}") from error
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the recipe {path} is no YAML file: {error}") from error
+    if not isinstance(recipe, dict):
+        raise InputError(f"the recipe {path} must hold lines of the form `option: value`")
+    return recipe
+
+
+def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, LesionTrainingArguments]:
+    """The script's own options, and every option of transformers' TrainingArguments, from sys.argv and the recipe.
+
+    `parser` holds the script's own options, `recipe` among them, and no help: that is added here, and answers
+    before transformers is imported.
+    """
+    quick = argparse.ArgumentParser(
+        parents=[parser],
+        description=parser.description,
+        epilog=parser.epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    own, _ = quick.parse_known_args()
+
+    from transformers import HfArgumentParser
+
+    from lesions.trainer import LesionTrainingArguments
+
+    full = HfArgumentParser(LesionTrainingArguments, parents=[parser], add_help=False, allow_abbrev=False)
+    if own.recipe:
+        recipe = read_recipe(own.recipe)
+        _check_names(recipe, {action.dest for action in full._actions} - {"recipe"}, own.recipe)
+        # Numbers such as 5e-4 are text to YAML 1.1; argparse converts text defaults like text arguments.
+        full.set_defaults(**recipe)
+        for action in full._actions:
+            action.required = action.required and action.dest not in recipe
+    try:
+        training, own = full.parse_args_into_dataclasses(look_for_args_file=False)
+    except (ValueError, TypeError) as error:  # what TrainingArguments says of values that contradict each other
+        raise InputError(f"these options can't be used together: {error}") from error
+    return own, training
+
+
+def _check_names(recipe: dict[str, Any], known: set[str], path: Path) -> None:
+    faults = Faults()
+    for name in recipe:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            faults.add("no such option", f"{name}" + (f" (did you mean {close[0]}?)" if close else ""))
+    faults.raise_if_any(f"mend the recipe {path}; train.py --help lists the options")

@@ -1,0 +1,10 @@
+"""The model card: filled from the run's files, and pushed to the Hub with the model.
+
+    python -m model_card runs/deit-tiny
+    python -m model_card runs/deit-tiny --push_to_hub --hub_model_id you/deit-tiny-ham10000
+"""
+
+from model_card.card import write_card
+from model_card.publish import check_access, publish
+
+__all__ = ["check_access", "publish", "write_card"]

@@ -1,0 +1,181 @@
+"""Fine-tune DeiT, all of it, on a prepared data set.
+
+    accelerate launch train.py recipes/deit-tiny.yaml --dataset data/ham10000 --output_dir runs/deit-tiny
+    accelerate launch train.py recipes/deit-base.yaml --dataset data/ham10000 --output_dir runs/deit-base \\
+        --push_to_hub --hub_model_id you/deit-base-ham10000
+
+A recipe holds options of the same names; an option on the command line wins over the recipe. The same command
+run again continues an interrupted run. The output folder holds, from the first evaluation on, the best model so
+far in the form that the Hub and `pipeline("image-classification")` take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import evaluate_model
+import model_card
+from lesions.class_weights import class_weights
+from lesions.dataset import dataset_fingerprint, describe_dataset, label_names, load_splits
+from lesions.faults import InputError, exits_cleanly
+from lesions.files import write_json
+from lesions.hub import local_folder, public_name
+from lesions.recipes import parse_with_recipe
+from lesions.runs import RECORD, describe_settings, describe_training, find_checkpoint
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    from lesions.trainer import LesionTrainingArguments, WeightedTrainer
+
+DEFAULT_MODEL = "facebook/deit-base-distilled-patch16-224"
+
+
+def own_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Every option of transformers' TrainingArguments is taken as well, --output_dir (required), "
+        "--num_train_epochs,\n--learning_rate, --per_device_train_batch_size, --gradient_accumulation_steps, "
+        "--bf16 and --seed among them:\nhttps://huggingface.co/docs/transformers/main_classes/trainer",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("recipe", nargs="?", type=Path, help="YAML file of options, see recipes/")
+    add("--dataset", required=True, help="folder that data_prep.py wrote, or a Hub id")
+    add(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"pretrained image classifier to fine-tune: a folder or a Hub id (default: {DEFAULT_MODEL})",
+    )
+    add(
+        "--class_weights",
+        default="sqrt",
+        help="weight of a diagnosis in the loss, from its share of the training split: balanced (inverse), sqrt "
+        "(square root of the inverse), none; a recipe may give `diagnosis: weight` (default: sqrt)",
+    )
+    add(
+        "--early_stopping_patience",
+        type=int,
+        default=0,
+        help="stop after this many evaluations without a better --metric_for_best_model; 0: never (default: 0)",
+    )
+    add(
+        "--from_scratch",
+        action="store_true",
+        help="start from random weights; --model then needs only config.json and preprocessor_config.json",
+    )
+    add(
+        "--new_head",
+        action="store_true",
+        help="train a new head even where the model already tells some of these diagnoses apart",
+    )
+    return parser
+
+
+@exits_cleanly
+def main() -> None:
+    options, training = parse_with_recipe(own_options())
+    push, training.push_to_hub = training.push_to_hub, False  # the Trainer's own push would send its card and pickles
+    if push:
+        model_card.check_access(training.hub_model_id, training.hub_token, bool(training.hub_private_repo))
+    dataset = load_splits(options.dataset, "train", "validation", "test")
+    identity = {
+        "dataset_fingerprint": dataset_fingerprint(dataset),
+        "settings": describe_settings(vars(options), training),
+    }
+    checkpoint = find_checkpoint(training, identity)
+
+    trainer, record = build_trainer(options, training, dataset)
+    record = {"status": "running", **identity, **record}
+    save_record(trainer, record)
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model(_internal_call=True)  # the best one: the Trainer has loaded it
+    seconds = round(time.monotonic() - started)
+    save_record(trainer, record | {"status": "finished", "seconds": seconds, **describe_training(trainer)})
+    if trainer.is_world_process_zero():
+        finish(Path(training.output_dir), options.dataset, training if push else None)
+
+
+def build_trainer(
+    options: argparse.Namespace, training: LesionTrainingArguments, dataset: DatasetDict
+) -> tuple[WeightedTrainer, dict[str, Any]]:
+    """The Trainer with model, data and class weights in place, and the record of all of them."""
+    import torch
+    import transformers
+    from transformers import EarlyStoppingCallback
+
+    from lesions.model import load_for_training, load_processor
+    from lesions.pictures import LesionPictures, collate
+    from lesions.trainer import WeightedTrainer, compute_metrics
+
+    transformers.set_seed(training.seed)  # before the new head is drawn
+    labels = label_names(dataset)
+    folder = local_folder(options.model, "model")
+    processor = load_processor(folder)
+    model = load_for_training(folder, labels, options.from_scratch, options.new_head)
+    counts = count_labels(dataset["train"], labels)
+    weights = class_weights(options.class_weights, counts)
+
+    trainer = WeightedTrainer(
+        model=model,
+        args=training,
+        class_weights=list(weights.values()),
+        train_dataset=LesionPictures(dataset["train"], processor, augment_seed=training.seed),
+        eval_dataset=LesionPictures(dataset["validation"], processor),
+        data_collator=collate,
+        processing_class=processor,
+        compute_metrics=compute_metrics,
+        callbacks=[EarlyStoppingCallback(options.early_stopping_patience)] if options.early_stopping_patience else [],
+    )
+    print("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()))
+    return trainer, {
+        "base_model": None if options.from_scratch else public_name(options.model),
+        "architecture": type(model).__name__,
+        "parameters": model.num_parameters(),
+        "dataset": describe_dataset(options.dataset, dataset),
+        "train_counts": counts,
+        "class_weights": {"scheme": options.class_weights, "weights": weights},
+        "precision": "bfloat16 autocast" if training.bf16 else "float32",
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
+        "processes": training.world_size,
+        "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
+    }
+
+
+def count_labels(rows: Dataset, labels: list[str]) -> dict[str, int]:
+    """Pictures of each diagnosis. Raises InputError where one has none, since it could not be learnt."""
+    counts = Counter(rows["label"])
+    empty = [name for number, name in enumerate(labels) if not counts[number]]
+    if empty:
+        raise InputError(f"the training split holds no picture of {', '.join(empty)}")
+    return {name: counts[number] for number, name in enumerate(labels)}
+
+
+def save_record(trainer: WeightedTrainer, record: dict[str, Any]) -> None:
+    if trainer.is_world_process_zero():
+        write_json(Path(trainer.args.output_dir) / RECORD, record)
+
+
+def finish(run: Path, dataset: str, push: LesionTrainingArguments | None) -> None:
+    """Writes the card and says what comes next; with `push`, measures the test split and publishes first."""
+    if push:
+        evaluate_model.evaluate_split(str(run), dataset, "test", run / "evaluation")
+    model_card.write_card(run, push.hub_model_id if push else None)
+    print(f"\n{run} holds the model. Next:")
+    if push:
+        url = model_card.publish(run, push.hub_model_id, private=bool(push.hub_private_repo), token=push.hub_token)
+        print(f"  published at {url}")
+    else:
+        print(f"  python evaluate_model.py --model {run} --dataset {dataset} --split test")
+
+
+if __name__ == "__main__":
+    main()
