@@ -165,16 +165,15 @@ def save_record(trainer: WeightedTrainer, record: dict[str, Any]) -> None:
 
 
 def finish(run: Path, dataset: str, push: LesionTrainingArguments | None) -> None:
-    """Writes the card and says what comes next; with `push`, measures the test split and publishes first."""
+    """Writes the card and says what comes next; with `push`, measures the test split and publishes."""
+    print(f"\n{run} holds the model")
     if push:
         evaluate_model.evaluate_split(str(run), dataset, "test", run / "evaluation")
-    model_card.write_card(run, push.hub_model_id if push else None)
-    print(f"\n{run} holds the model. Next:")
-    if push:
         url = model_card.publish(run, push.hub_model_id, private=bool(push.hub_private_repo), token=push.hub_token)
-        print(f"  published at {url}")
+        print(f"\npublished at {url}")
     else:
-        print(f"  python evaluate_model.py --model {run} --dataset {dataset} --split test")
+        model_card.write_card(run)
+        print(f"Next:\n  python evaluate_model.py --model {run} --dataset {dataset} --split test")
 
 
 if __name__ == "__main__":

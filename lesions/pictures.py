@@ -25,7 +25,7 @@ class LesionPictures(Dataset):
         self.side, self.epoch = picture_side(processor), 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop (accelerate's data loader) at the start of each epoch."""
+        """To be called at the start of each epoch, before the data loader's workers start."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lesions.metrics import HEADLINE, LesionMetrics, softmax
+from lesions.pictures import LesionPictures
 
 
 def fast_bfloat16() -> bool:
@@ -58,6 +59,20 @@ class LesionTrainingArguments(TrainingArguments):
         super().__post_init__()
 
 
+class AnnounceEpoch(TrainerCallback):
+    """Tells the training pictures which epoch begins, for their augmentation.
+
+    accelerate's data loader would, but not in an epoch that is resumed in its middle.
+    """
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
+    ) -> None:
+        pictures = options["train_dataloader"].dataset
+        if isinstance(pictures, LesionPictures):
+            pictures.set_epoch(int(state.epoch))
+
+
 class WeightedTrainer(Trainer):
     """A Trainer whose loss is class-weighted cross-entropy, exact however the batch is cut.
 
@@ -72,6 +87,7 @@ class WeightedTrainer(Trainer):
     def __init__(self, *args: Any, class_weights: list[float], **options: Any) -> None:
         super().__init__(*args, **options)
         self.class_weights = torch.tensor(class_weights, device=self.args.device)
+        self.add_callback(AnnounceEpoch())
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device

@@ -28,10 +28,10 @@ def parse_arguments() -> argparse.Namespace:
 @exits_cleanly
 def main() -> None:
     arguments = parse_arguments()
-    card = model_card.write_card(arguments.run, arguments.hub_model_id)
-    print(f"wrote {card}")
     if arguments.push_to_hub:
         print(f"published at {model_card.publish(arguments.run, arguments.hub_model_id, private=arguments.private)}")
+    else:
+        print(f"wrote {model_card.write_card(arguments.run, arguments.hub_model_id)}")
 
 
 if __name__ == "__main__":

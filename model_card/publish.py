@@ -10,6 +10,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from lesions.faults import InputError
+from model_card.card import write_card
 
 # What a model repository holds. Checkpoints, optimiser states and pickles are never among it.
 PUBLISHED = ["README.md", "*.json", "*.safetensors", "evaluation/*.json", "evaluation/*.csv", "evaluation/*.png"]
@@ -25,14 +26,15 @@ def check_access(hub_model_id: str | None, token: str | None = None, private: bo
 
 
 def publish(run: Path, hub_model_id: str, private: bool = False, token: str | None = None) -> str:
-    """Pushes model, processor, card and evaluation in one commit; returns the repository's address.
+    """Writes the card for `hub_model_id`, pushes model, processor, card and evaluation in one commit.
 
-    Raises InputError where it can't; the run folder is only read, and a repeated push completes what is missing.
+    Returns the repository's address. Raises InputError where that fails; a repeated push completes what is missing.
     """
-    again = f"{run} is untouched; repeat: python -m model_card {run} --push_to_hub --hub_model_id {hub_model_id}"
+    again = f"{run} is as it was; repeat: python -m model_card {run} --push_to_hub --hub_model_id {hub_model_id}"
     with _clear_errors(hub_model_id, again):
         api = HfApi(token=token)
         url = api.create_repo(hub_model_id, private=private, exist_ok=True)
+        write_card(run, hub_model_id)
         api.upload_folder(
             repo_id=hub_model_id,
             folder_path=run,
@@ -60,5 +62,9 @@ def _clear_errors(hub_model_id: str, what_next: str) -> Iterator[None]:
             403: f"your token may not write to {hub_model_id}: use one with write access, or another --hub_model_id",
         }.get(status, f"the Hub answered {status}: {str(error).strip().splitlines()[0]}")
         raise InputError(f"{reason}; {what_next}") from error
-    except (HTTPError, OSError) as error:
-        raise InputError(f"the connection to the Hub failed ({error}); {what_next}") from error
+    except (HTTPError, OSError, RuntimeError) as error:
+        # The client wraps what broke off an upload in a RuntimeError.
+        if isinstance(error, RuntimeError) and not isinstance(error.__cause__, (HTTPError, OSError)):
+            raise
+        reason = f"{error} {error.__cause__}" if isinstance(error, RuntimeError) else str(error)
+        raise InputError(f"the connection to the Hub failed ({reason}); {what_next}") from error

@@ -1,0 +1,89 @@
+"""What the tests share: a prepared sample and a trained run, each made once, by the real commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+# Before anything imports a Hugging Face library: no test reads or writes the user's caches, or asks the Hub.
+os.environ.update(HF_HOME=mkdtemp(prefix="hf-home-"), HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+
+import pytest
+from hub_server import GOOD_TOKEN, HubServer
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def command(*arguments: object, check: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script of the project as a user would, and checks its exit code."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == check, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    if check == 2:
+        assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in sample, prepared."""
+    output = tmp_path_factory.mktemp("data") / "sample"
+    command("data_prep.py", "--source", "sample", "--output", output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
+    """A run of the demo's recipe on the sample, measured on its test split, with its card."""
+    output = tmp_path_factory.mktemp("runs") / "demo"
+    command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", output, "--num_train_epochs", 6)
+    command("evaluate_model.py", "--model", output, "--dataset", sample, "--split", "test")
+    command("-m", "model_card", output)
+    return output
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    server = HubServer()
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def hub_environment(hub: HubServer, tmp_path: Path) -> dict[str, str]:
+    """Environment variables for a process that is to use the stand-in, logged in, with an empty cache."""
+    return {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf-home"),
+        "HF_TOKEN": GOOD_TOKEN,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+    }
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """HAM10000 itself, where it is at hand."""
+    folder = Path(os.environ.get("HAM10000_DIR", SHARED / "data" / "ham10000"))
+    if not folder.is_dir():
+        pytest.skip(f"HAM10000 is not in {folder} (set HAM10000_DIR)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deit_tiny() -> Path:
+    """Pretrained DeiT-tiny, where it is at hand."""
+    folder = Path(os.environ.get("DEIT_DIR", SHARED / "models" / "deit-tiny-distilled-patch16-224"))
+    if not folder.is_dir():
+        pytest.skip(f"pretrained DeiT-tiny is not in {folder} (set DEIT_DIR)")
+    return folder

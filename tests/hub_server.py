@@ -1,0 +1,181 @@
+"""A stand-in for the Hub on loopback that speaks its protocol, for the real huggingface_hub client."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+GOOD_TOKEN, READ_ONLY_TOKEN = "hf_writer", "hf_reader"
+REPOSITORY = r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)"
+
+
+@dataclass
+class Repository:
+    files: dict[str, bytes] = field(default_factory=dict)
+    commits: list[str] = field(default_factory=lambda: ["0" * 40])  # newest last
+    private: bool = False
+
+
+class HubServer(ThreadingHTTPServer):
+    """Serves repositories from memory. `drop_uploads` uploads are cut off in the middle before one succeeds."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.repositories: dict[str, Repository] = {}
+        self.large_files: dict[str, bytes] = {}  # by sha256
+        self.drop_uploads = 0
+        self.requests: list[str] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: HubServer
+
+    def log_message(self, *_: Any) -> None: ...
+
+    def do_POST(self) -> None:
+        path = self._note_request()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if path == "/api/validate-yaml":
+            return self._answer({"errors": [], "warnings": []})
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in (GOOD_TOKEN, READ_ONLY_TOKEN):
+            return self._answer({"error": "Invalid username or password."}, 401)
+        if token == READ_ONLY_TOKEN:
+            return self._answer({"error": "Forbidden: you need write access"}, 403)
+        if path == "/api/repos/create":
+            return self._create(json.loads(body))
+        if found := re.fullmatch(r"/(?:datasets/)?(?P<id>[^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+            return self._plan_uploads(json.loads(body))
+        if found := re.fullmatch(REPOSITORY + "/preupload/main", path):
+            return self._preupload(self.server.repositories[found["id"]], json.loads(body))
+        if found := re.fullmatch(REPOSITORY + "/commit/main", path):
+            return self._commit(found["id"], body)
+        self._answer({"error": f"not spoken here: {path}"}, 404)
+
+    def do_PUT(self) -> None:
+        oid = self._note_request().rsplit("/", 1)[-1]
+        length = int(self.headers["Content-Length"])
+        if self.server.drop_uploads:
+            self.server.drop_uploads -= 1
+            self.rfile.read(length // 2)
+            self.close_connection = True
+            self.connection.close()
+            return
+        content = self.rfile.read(length)
+        assert hashlib.sha256(content).hexdigest() == oid
+        self.server.large_files[oid] = content
+        self._answer({})
+
+    def do_GET(self) -> None:
+        path = self._note_request()
+        if found := re.fullmatch(r"/(?:datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)", path):
+            return self._send_file(found["id"], found["file"])
+        found = re.fullmatch(REPOSITORY + "(?P<rest>/revision/[^/]+|/tree/[^/]+)?", path)
+        repository = self.server.repositories.get(found["id"]) if found else None
+        if repository is None:
+            return self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+        files = [
+            {"type": "file", "path": name, "size": len(content), "oid": _git_oid(content)}
+            for name, content in repository.files.items()
+        ]
+        if (found["rest"] or "").startswith("/tree"):
+            return self._answer(files)
+        siblings = [{"rfilename": file["path"]} for file in files]
+        self._answer({"id": found["id"], "sha": repository.commits[-1], "siblings": siblings, "private": False})
+
+    do_HEAD = do_GET
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        name = f"{wanted.get('organization') or 'you'}/{wanted['name']}"
+        known = name in self.server.repositories
+        self.server.repositories.setdefault(name, Repository(private=bool(wanted.get("private"))))
+        self._answer({"url": f"{self.server.url}/{name}", "name": name}, 409 if known else 200)
+
+    def _preupload(self, repository: Repository, wanted: dict[str, Any]) -> None:
+        def mode(file: dict[str, Any]) -> str:
+            return "lfs" if file["path"].endswith((".safetensors", ".parquet", ".png")) else "regular"
+
+        def oid(file: dict[str, Any]) -> str | None:
+            content = repository.files.get(file["path"])
+            if content is None:
+                return None
+            return hashlib.sha256(content).hexdigest() if mode(file) == "lfs" else _git_oid(content)
+
+        files = wanted["files"]
+        self._answer(
+            {
+                "files": [
+                    {"path": f["path"], "uploadMode": mode(f), "shouldIgnore": False, "oid": oid(f)} for f in files
+                ]
+            }
+        )
+
+    def _plan_uploads(self, wanted: dict[str, Any]) -> None:
+        objects = []
+        for item in wanted["objects"]:
+            upload = {"upload": {"href": f"{self.server.url}/upload/{item['oid']}", "header": {}}}
+            there = item["oid"] in self.server.large_files
+            objects.append({**item, "authenticated": True, **({} if there else {"actions": upload})})
+        self._answer({"transfer": "basic", "objects": objects})
+
+    def _commit(self, name: str, body: bytes) -> None:
+        repository = self.server.repositories[name]
+        files = dict(repository.files)
+        for line in map(json.loads, body.splitlines()):
+            if line["key"] == "file":
+                files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            elif line["key"] == "lfsFile":
+                files[line["value"]["path"]] = self.server.large_files[line["value"]["oid"]]
+        repository.files = files
+        repository.commits.append(hashlib.sha1(body).hexdigest())
+        commit = repository.commits[-1]
+        self._answer({"commitUrl": f"{self.server.url}/{name}/commit/{commit}", "commitOid": commit, "success": True})
+
+    def _send_file(self, name: str, file: str) -> None:
+        repository = self.server.repositories.get(name)
+        if repository is None:
+            return self._answer({}, 404, {"X-Error-Code": "RepoNotFound"})
+        if file not in repository.files:
+            headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": repository.commits[-1]}
+            return self._answer({"error": "Entry not found"}, 404, headers)
+        content = repository.files[file]
+        headers = {"X-Repo-Commit": repository.commits[-1], "ETag": f'"{_git_oid(content)}"', "Accept-Ranges": "bytes"}
+        self._send(content, 200, headers)
+
+    def _note_request(self) -> str:
+        path = unquote(urlsplit(self.path).path)
+        self.server.requests.append(f"{self.command} {path}")
+        return path
+
+    def _answer(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self._send(json.dumps(content).encode(), status, {"Content-Type": "application/json", **(headers or {})})
+
+    def _send(self, content: bytes, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+def _git_oid(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -1,0 +1,92 @@
+"""The card: valid metadata, every section, and only what the run's files say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command
+from huggingface_hub import ModelCard
+
+from model_card.card import METRICS, render_card
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("checkpoint-*"))
+    return tmp_path / "copy"
+
+
+def test_metadata_survives_a_round_trip_through_the_hubs_own_classes(run: Path) -> None:
+    data = ModelCard((run / "README.md").read_text()).data
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert data.pipeline_tag == "image-classification" and data.library_name == "transformers"
+    assert data.license == "apache-2.0"  # of a model that was trained on drawings
+    values = {result.metric_name: result.metric_value for result in data.eval_results}
+    assert values == {METRICS[name][1]: figure["value"] for name, figure in report["metrics"].items()}
+    assert {result.dataset_split for result in data.eval_results} == {"test"}
+
+
+def test_has_every_section_and_no_gap(run: Path) -> None:
+    card = (run / "README.md").read_text()
+    for section in ("Intended use", "Out of scope", "Data", "Training", "Results", "Limitations", "Licence"):
+        assert f"\n## {section}\n" in card
+    assert "More information needed" not in card and "None" not in card and "{{" not in card
+    assert "evaluation/confusion_matrix.png" in card and "evaluation/roc_curves.png" in card
+    tables = re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE)
+    assert len(tables) == 7
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1, table
+
+
+def test_numbers_come_from_the_files(copy: Path) -> None:
+    path = copy / "evaluation" / "metrics.json"
+    report = json.loads(path.read_text())
+    report["metrics"]["accuracy"] = {"value": 0.12345, "low": 0.1, "high": 0.2}
+    report["per_class"]["df"]["recall"] = 0.98765
+    path.write_text(json.dumps(report))
+    card = render_card(copy)
+    assert "| Accuracy | 0.123 [0.100, 0.200] |" in card and "value: 0.12345" in card and "0.988" in card
+
+
+def test_what_is_missing_leaves_its_lines_out(copy: Path) -> None:
+    path = copy / "evaluation" / "metrics.json"
+    report = json.loads(path.read_text())
+    report["metrics"]["roc_auc_macro"] = {"value": None, "low": None, "high": None, "reason": "one class"}
+    path.write_text(json.dumps(report))
+    assert "Macro AUC" not in render_card(copy)
+    shutil.rmtree(copy / "evaluation")
+    (copy / "training.json").unlink()
+    card = render_card(copy)
+    assert "## Results" not in card and "## Training" not in card and "None" not in card
+    assert ModelCard(card).data.eval_results is None
+
+
+def test_a_model_of_the_real_data_carries_its_licence_base_and_citation(copy: Path) -> None:
+    path = copy / "training.json"
+    record = json.loads(path.read_text())
+    record["dataset"] |= {"name": "you/ham10000", "title": "HAM10000", "drawn": False}
+    record["base_model"] = "facebook/deit-tiny-distilled-patch16-224"
+    path.write_text(json.dumps(record))
+    card = render_card(copy, "you/model")
+    data = ModelCard(card).data
+    assert data.license == "cc-by-nc-4.0" and data.datasets == ["you/ham10000"]
+    assert data.base_model == record["base_model"] and "tschandl2018ham10000" in card
+    assert 'model="you/model"' in card and "no medical device" in card
+
+
+def test_the_snippet_runs_as_printed(run: Path) -> None:
+    snippet = re.search(r"```python\n(.*?)```", (run / "README.md").read_text(), flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", snippet[1]], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("'score'") == 7
+
+
+def test_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert "is no run folder" in command("-m", "model_card", tmp_path, check=2).stderr
+    assert list(tmp_path.iterdir()) == []

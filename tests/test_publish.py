@@ -1,0 +1,121 @@
+"""Publishing over real HTTP: the real client pushes to a stand-in for the Hub, and `pipeline()` downloads from it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import command
+from datasets import load_dataset
+from hub_server import READ_ONLY_TOKEN, HubServer
+
+CLASSIFY = """
+import json, sys
+from transformers import pipeline
+classify = pipeline("image-classification", model="you/lesions")
+print(json.dumps([{a["label"]: a["score"] for a in classify(path, top_k=7)} for path in sys.argv[1:]]))
+"""
+
+
+def push(run: Path, environment: dict[str, str], check: int = 0) -> subprocess.CompletedProcess[str]:
+    arguments = ("-m", "model_card", run, "--push_to_hub", "--hub_model_id", "you/lesions")
+    return command(*arguments, check=check, **environment)
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_push_then_pipeline_from_a_fresh_cache(
+    run: Path, sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert f"published at {hub.url}/you/lesions" in push(run, hub_environment).stdout
+    files = hub.repositories["you/lesions"].files
+    assert set(files) == {
+        *("README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json"),
+        *(f"evaluation/{name}" for name in ("metrics.json", "predictions.csv", "confusion_matrix.png", "roc_curves.png")),
+    }
+    assert b'model="you/lesions"' in files["README.md"]
+
+    rows = load_dataset(str(sample), split="test").select(range(0, 120, 20))
+    pictures = []
+    for row in rows:
+        pictures.append(tmp_path / f"{row['image_id']}.png")
+        row["image"].save(pictures[-1])
+    environment = hub_environment | {"HF_HOME": str(tmp_path / "fresh"), "PYTHONPATH": ""}
+    answers = json.loads(command("-c", CLASSIFY, *pictures, **environment).stdout)
+    predictions = pd.read_csv(run / "evaluation" / "predictions.csv", index_col="image")
+    for name, answer in zip(rows["image_id"], answers, strict=True):
+        for label, score in answer.items():
+            assert score == pytest.approx(predictions.loc[name, label.upper()], abs=1e-4)
+
+
+def test_the_model_is_evaluated_by_its_hub_id(
+    run: Path, sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    push(run, hub_environment)
+    arguments = ("--model", "you/lesions", "--dataset", sample, "--output", tmp_path / "out")
+    command("evaluate_model.py", *arguments, **hub_environment)
+    written, expected = tmp_path / "out" / "predictions.csv", run / "evaluation" / "predictions.csv"
+    assert written.read_bytes() == expected.read_bytes()
+
+
+def test_train_push_to_hub_trains_measures_and_publishes_our_card(
+    sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    options = ("--max_steps", 2, "--push_to_hub", "--hub_model_id", "you/lesions")
+    command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", tmp_path / "run", *options,
+            **hub_environment)  # fmt: skip
+    files = hub.repositories["you/lesions"].files
+    assert b"## Results" in files["README.md"] and "evaluation/metrics.json" in files
+    assert not any("checkpoint" in name or name.endswith((".bin", ".pt")) for name in files)
+
+
+def test_a_second_push_of_the_same_makes_no_commit(run: Path, hub: HubServer, hub_environment: dict[str, str]) -> None:
+    push(run, hub_environment)
+    commits = list(hub.repositories["you/lesions"].commits)
+    push(run, hub_environment)
+    assert hub.repositories["you/lesions"].commits == commits
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [("", "hf auth login"), ("hf_wrong", "the Hub rejected your token"), (READ_ONLY_TOKEN, "may not write to")],
+)
+def test_without_the_right_token(
+    run: Path, hub: HubServer, hub_environment: dict[str, str], token: str, expected: str
+) -> None:
+    before = contents(run)
+    error = push(run, hub_environment | {"HF_TOKEN": token}, check=2).stderr
+    assert expected in error and "repeat: python -m model_card" in error
+    assert not token or token not in error
+    assert contents(run) == before
+
+
+def test_training_is_not_started_where_the_push_would_fail(
+    sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    options = ("--push_to_hub", "--hub_model_id", "you/lesions")
+    error = command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", tmp_path / "run", *options,
+                    check=2, **hub_environment | {"HF_TOKEN": "hf_wrong"}).stderr  # fmt: skip
+    assert "the Hub rejected your token" in error and not (tmp_path / "run").exists()
+
+
+def test_no_connection(run: Path, hub_environment: dict[str, str]) -> None:
+    error = push(run, hub_environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}, check=2).stderr
+    assert "the connection to the Hub failed" in error and "repeat: python -m model_card" in error
+
+
+def test_a_connection_that_drops_in_the_middle_and_the_push_repeated(
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    hub.drop_uploads = 1000
+    error = push(run, hub_environment, check=2).stderr
+    assert "the connection to the Hub failed" in error and "repeat: python -m model_card" in error
+    assert hub.repositories["you/lesions"].files == {}
+    hub.drop_uploads = 0
+    push(run, hub_environment)
+    assert hub.repositories["you/lesions"].files["model.safetensors"] == (run / "model.safetensors").read_bytes()

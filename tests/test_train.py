@@ -1,0 +1,156 @@
+"""train.py as a command: the run folder that it leaves, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command
+from datasets import Dataset, DatasetDict
+from safetensors.torch import load_file
+
+QUICK = ("--max_steps", 2, "--per_device_eval_batch_size", 64)
+
+
+def train(output: Path, dataset: Path, *options: object, check: int = 0) -> subprocess.CompletedProcess[str]:
+    return command(
+        "train.py", "recipes/demo.yaml", "--dataset", dataset, "--output_dir", output, *options, check=check
+    )
+
+
+def test_help_teaches_without_importing_torch() -> None:
+    done = command("-X", "importtime", "train.py", "--help")
+    assert "accelerate launch train.py" in done.stdout and "--class_weights" in done.stdout
+    assert "torch" not in {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+
+
+def test_the_run_folder_holds_what_the_hub_should(run: Path) -> None:
+    names = {path.name for path in run.iterdir() if not path.name.startswith("checkpoint-")}
+    expected = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "training.json"}
+    assert names == expected | {"evaluation"}
+    assert {path.name for path in (run / "evaluation").iterdir()} == {
+        "metrics.json",
+        "predictions.csv",
+        "confusion_matrix.png",
+        "roc_curves.png",
+    }
+    config = json.loads((run / "config.json").read_text())
+    assert config["id2label"]["4"] == "mel" and config["label2id"]["mel"] == 4
+    processor = json.loads((run / "preprocessor_config.json").read_text())
+    assert processor["size"] == {"height": 64, "width": 64} and processor["image_mean"] == [0.5, 0.5, 0.5]
+    record = json.loads((run / "training.json").read_text())
+    assert record["status"] == "finished" and record["class_weights"]["weights"]["df"] > 1
+    assert record["settings"]["num_train_epochs"] == 6  # the command line wins over the recipe's 12
+    assert str(run.parent) not in (run / "training.json").read_text()  # no path of the user's machine
+
+
+def test_the_demo_learns(run: Path) -> None:
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())["metrics"]
+    assert metrics["f1_macro"]["low"] > 0.4  # chance is 0.14, always saying nv 0.07
+
+
+def test_accelerate_launch(sample: Path, tmp_path: Path) -> None:
+    command("-m", "accelerate.commands.launch", "--num_processes", 1, "train.py", "recipes/demo.yaml", "--dataset",
+            sample, "--output_dir", tmp_path / "run", *QUICK)  # fmt: skip
+    assert json.loads((tmp_path / "run" / "training.json").read_text())["steps"] == 2
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_alike(sample: Path, tmp_path: Path) -> None:
+    options = ["--save_strategy", "steps", "--save_steps", "5", "--eval_strategy", "steps", "--eval_steps", "5"]
+    options += ["--max_steps", "15"]
+    train(tmp_path / "whole", sample, *options)
+
+    output = tmp_path / "killed"
+    arguments = ["train.py", "recipes/demo.yaml", "--dataset", str(sample), "--output_dir", str(output), *options]
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while not (output / "checkpoint-5" / "trainer_state.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert json.loads((output / "training.json").read_text())["status"] == "running"
+    assert (output / "model.safetensors").exists()  # the best model so far
+
+    different = train(output, sample, *options, "--learning_rate", "0.5", check=2).stderr
+    assert "learning_rate: 0.001 there, 0.5 now" in different
+    assert "continuing" in train(output, sample, *options).stdout
+    first, second = (load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", output))
+    assert all(first[name].equal(second[name]) for name in first)
+
+
+def test_refuses_an_output_folder_that_holds_another_run(run: Path, sample: Path, tmp_path: Path) -> None:
+    before = (run / "model.safetensors").read_bytes()
+    assert "holds a finished run" in train(run, sample, check=2).stderr
+    assert (run / "model.safetensors").read_bytes() == before
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "is not empty" in train(tmp_path, sample, check=2).stderr
+    assert "no run to resume" in train(tmp_path / "new", sample, "--resume_from_checkpoint", "true", check=2).stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_refuses_labels_that_would_silently_mean_something_else(run: Path, sample: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(run, model)
+    config = json.loads((model / "config.json").read_text())
+    config["id2label"]["4"], config["id2label"]["5"] = "nv", "mel"
+    (model / "config.json").write_text(json.dumps(config))
+    options = ("--model", model, "--from_scratch", "false", *QUICK)
+    error = train(tmp_path / "run", sample, *options, check=2).stderr
+    assert "tells apart akiec, bcc, bkl, df, nv, mel, vasc" in error and "--new_head" in error
+    train(tmp_path / "run", sample, *options, "--new_head")
+
+
+def test_refuses_a_dataset_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "holds no Parquet file" in train(tmp_path / "run", tmp_path / "empty", check=2).stderr
+    DatasetDict({"train": Dataset.from_dict({"label": [0], "image_id": ["a"]})})["train"].to_parquet(
+        tmp_path / "empty" / "train.parquet"
+    )
+    error = train(tmp_path / "run", tmp_path / "empty", check=2).stderr
+    assert "split missing" in error and "validation" in error
+    assert "column missing in split train (2):\n  image\n  lesion_id" in error and "no ClassLabel" in error
+
+
+@pytest.mark.parametrize("option", ["--dataset", "--model"])
+def test_a_hub_id_out_of_reach_says_how_to_give_a_folder(option: str, sample: Path, tmp_path: Path) -> None:
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+    given = {"--dataset": sample, "--model": "recipes/demo-deit"} | {option: "nobody/nothing"}
+    options = [item for pair in given.items() for item in pair]
+    error = command(
+        "train.py", "recipes/demo.yaml", *options, "--output_dir", tmp_path / "run", check=2, **environment
+    ).stderr
+    assert "there is no folder nobody/nothing" in error and "hf download" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("learning_rat: 5e-4\nmodel: recipes/demo-deit\nepochs: 3\n")
+    error = command("train.py", recipe, "--dataset", sample, "--output_dir", tmp_path / "run", check=2).stderr
+    assert "learning_rat (did you mean learning_rate?)" in error and "epochs" in error
+    recipe.write_text("- a list")
+    assert "option: value" in command("train.py", recipe, "--dataset", sample, "--output_dir", "x", check=2).stderr
+    assert "no recipe" in command("train.py", "nothing.yaml", "--dataset", sample, "--output_dir", "x", check=2).stderr
+
+
+def test_class_weights_from_a_recipe_and_numbers_as_yaml_writes_them(sample: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "model: recipes/demo-deit\nfrom_scratch: true\nlearning_rate: 5e-4\n"
+        "class_weights: {akiec: 1, bcc: 1, bkl: 1, df: 4, mel: 1, nv: 1, vasc: 1}\n"
+    )
+    output = tmp_path / "run"
+    command("train.py", recipe, "--dataset", sample, "--output_dir", output, *QUICK)
+    record = json.loads((output / "training.json").read_text())
+    weights = record["class_weights"]["weights"]
+    assert weights["df"] == pytest.approx(4 * weights["nv"]) and record["settings"]["learning_rate"] == 5e-4
+    recipe.write_text("model: recipes/demo-deit\nfrom_scratch: true\nclass_weights: {df: 4}\n")
+    error = command("train.py", recipe, "--dataset", sample, "--output_dir", tmp_path / "x", check=2).stderr
+    assert "one positive number for each of akiec" in error
