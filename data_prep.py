@@ -146,9 +146,7 @@ def describe(table: pd.DataFrame, bad: dict[str, str], arguments: argparse.Names
     }
 
 
-def write_dataset(
-    folder: Path, table: pd.DataFrame, spool: PictureSpool, audit: dict[str, Any], output: Path
-) -> None:
+def write_dataset(folder: Path, table: pd.DataFrame, spool: PictureSpool, audit: dict[str, Any], output: Path) -> None:
     """Writes Parquet, splits.csv, audit.json and the card into `folder`, and removes the spool."""
     from lesions.parquet import write_split  # pulls in `datasets`: not for --help
 
@@ -166,9 +164,9 @@ def write_dataset(
 
 def report(audit: dict[str, Any], output: Path) -> None:
     """Prints what was made and the next command."""
-    for line in _report_lines(audit):
-        print(line)
-    print(f"\n{output} is ready. Next:\n  accelerate launch train.py recipes/deit-tiny.yaml --dataset {output} --output_dir runs/deit-tiny")
+    print("\n".join(_report_lines(audit)))
+    print(f"\n{output} is ready. Next:")
+    print(f"  accelerate launch train.py recipes/deit-tiny.yaml --dataset {output} --output_dir runs/deit-tiny")
 
 
 def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
@@ -176,7 +174,7 @@ def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
     yield f"\n{audit['n_images']} pictures of {audit['n_lesions']} lesions; pictures (lesions) by split:"
     yield "        " + "".join(f"{name:>16}" for name in names)
     for dx, row in audit["split"]["classes"].items():
-        yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'(%d)' % row[name]['lesions']:>7}" for name in names)
+        yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names)
     if audit["skipped_images"]:
         yield f"{len(audit['skipped_images'])} unreadable pictures left out, see audit.json"
     yield f"fingerprint {audit['fingerprint']}"

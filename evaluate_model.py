@@ -50,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--output",
         type=Path,
-        help="folder for the results (default: `evaluation` in the model's folder; `evaluation-SPLIT` for other splits)",
+        help="folder for the results (default: `evaluation` in the model's folder; another split: `evaluation-SPLIT`)",
     )
     add("--batch_size", type=int, default=BATCH_SIZE, help=f"pictures a forward pass (default: {BATCH_SIZE})")
     arguments = parser.parse_args()
@@ -120,7 +120,9 @@ def evaluate_folder(arguments: argparse.Namespace) -> None:
         "split": None,
         "dataset_fingerprint": None,
     }
-    write_results(arguments.output, about, Measured(probabilities, rows["dx"].map(labels.index).to_numpy(), labels, rows))
+    write_results(
+        arguments.output, about, Measured(probabilities, rows["dx"].map(labels.index).to_numpy(), labels, rows)
+    )
 
 
 class PictureFolder:

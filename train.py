@@ -26,7 +26,7 @@ from lesions.dataset import dataset_fingerprint, describe_dataset, label_names, 
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json
 from lesions.hub import local_folder, public_name
-from lesions.recipes import parse_with_recipe
+from lesions.recipes import FLAG, parse_with_recipe
 from lesions.runs import RECORD, describe_settings, describe_training, find_checkpoint
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def own_options() -> argparse.ArgumentParser:
     )
     add(
         "--from_scratch",
-        action="store_true",
+        **FLAG,
         help="start from random weights; --model then needs only config.json and preprocessor_config.json",
     )
     add(
         "--new_head",
-        action="store_true",
+        **FLAG,
         help="train a new head even where the model already tells some of these diagnoses apart",
     )
     return parser

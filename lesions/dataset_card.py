@@ -9,6 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lesions.diagnoses import name_of
 
+# The card's metadata lists no `configs`: the names of the files in data/ say the same, and with `configs`
+# datasets 5.2 serves its cached copy of an older data set of the same path, whatever the files hold now.
+
 
 def render_dataset_card(audit: dict[str, Any], output: Path) -> str:
     """The card of the data described by `audit` (the content of audit.json), to be found at `output`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import matplotlib
 
@@ -18,7 +19,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from lesions.diagnoses import name_of
 from lesions.files import whole_file
 
-STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: Any = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[str], title: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
@@ -91,7 +92,7 @@ def _read_config(folder: Path) -> AutoConfig:
         raise InputError(f"{folder / 'config.json'} can't be read: {error}") from error
 
 
-def _load(architecture: type, folder: Path, **options: object) -> tuple[PreTrainedModel, dict[str, list[str]]]:
+def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTrainedModel, dict[str, list[str]]]:
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} holds no weights as safetensors; no other form is read")
     # A checkpoint stored in half precision would otherwise be trained in it.

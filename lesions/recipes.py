@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,17 @@ from lesions.faults import Faults, InputError
 
 if TYPE_CHECKING:
     from lesions.trainer import LesionTrainingArguments
+
+
+def true_or_false(text: str) -> bool:
+    """The value of a flag, as transformers' own flags take it."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"give true or false, not {text!r}")
+    return text.lower() == "true"
+
+
+# A flag that may stand alone, and that `--flag false` turns off where a recipe has turned it on.
+FLAG: dict[str, Any] = {"type": true_or_false, "nargs": "?", "const": True, "default": False, "metavar": "true|false"}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -48,24 +60,28 @@ def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
     from lesions.trainer import LesionTrainingArguments
 
     full = HfArgumentParser(LesionTrainingArguments, parents=[parser], add_help=False, allow_abbrev=False)
+    known = {action.dest for action in full._actions} - {"recipe"}
     if own.recipe:
         recipe = read_recipe(own.recipe)
-        _check_names(recipe, {action.dest for action in full._actions} - {"recipe"}, own.recipe)
+        _check_names(map(str, recipe), known, f"mend the recipe {own.recipe}")
         # Numbers such as 5e-4 are text to YAML 1.1; argparse converts text defaults like text arguments.
         full.set_defaults(**recipe)
         for action in full._actions:
             action.required = action.required and action.dest not in recipe
     try:
-        training, own = full.parse_args_into_dataclasses(look_for_args_file=False)
+        training, own, unknown = full.parse_args_into_dataclasses(
+            look_for_args_file=False, return_remaining_strings=True
+        )
     except (ValueError, TypeError) as error:  # what TrainingArguments says of values that contradict each other
         raise InputError(f"these options can't be used together: {error}") from error
+    _check_names((text.lstrip("-") for text in unknown), known, "mend the command line")
     return own, training
 
 
-def _check_names(recipe: dict[str, Any], known: set[str], path: Path) -> None:
+def _check_names(names: Iterable[str], known: set[str], advice: str) -> None:
     faults = Faults()
-    for name in recipe:
+    for name in names:
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            faults.add("no such option", f"{name}" + (f" (did you mean {close[0]}?)" if close else ""))
-    faults.raise_if_any(f"mend the recipe {path}; train.py --help lists the options")
+            close = difflib.get_close_matches(name, known, n=1)
+            faults.add("no such option", name + (f" (did you mean {close[0]}?)" if close else ""))
+    faults.raise_if_any(f"{advice}; train.py --help lists the options")

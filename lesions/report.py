@@ -36,7 +36,9 @@ def build_report(
         "n_lesions": int(lesions.nunique()) if "lesion_id" in rows else None,
         "interval": {
             "level": LEVEL,
-            "method": "percentile bootstrap over lesions" if "lesion_id" in rows else "percentile bootstrap over pictures",
+            "method": "percentile bootstrap over lesions"
+            if "lesion_id" in rows
+            else "percentile bootstrap over pictures",
             "resamples": RESAMPLES,
         },
         "metrics": _with_intervals(measured, HEADLINE, probabilities, truth, lesions, absent),

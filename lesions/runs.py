@@ -25,15 +25,14 @@ INCIDENTAL = (
 def describe_settings(options: dict[str, Any], training: LesionTrainingArguments) -> dict[str, Any]:
     """Every option that decides what the run computes: the script's own, and those of TrainingArguments not None."""
     merged = {**training.to_dict(), **options, "model": public_name(options["model"])}
-    return {
-        name: value for name, value in merged.items() if value is not None and not name.startswith(INCIDENTAL)
-    }
+    return {name: value for name, value in merged.items() if value is not None and not name.startswith(INCIDENTAL)}
 
 
 def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any]) -> str | None:
     """The checkpoint from which the run goes on; None where it begins.
 
-    A folder that holds an unfinished run with the same `identity` (settings and data) is continued, also where that was not asked for.
+    A folder that holds an unfinished run with the same `identity` (settings and data) is continued, also where
+    that was not asked for.
     Raises InputError where `output_dir` holds anything else, or the checkpoint that was asked for is not there.
     """
     from transformers.trainer_utils import get_last_checkpoint

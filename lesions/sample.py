@@ -52,7 +52,11 @@ def draw_sample(folder: Path) -> None:
         for dx, count in LESIONS.items():
             for _ in range(count):
                 random = np.random.RandomState(SEED + number)  # RandomState: its stream is frozen for good
-                age, sex, site = float(5 * random.randint(4, 18)), random.choice(["female", "male"]), random.choice(SITES)
+                age, sex, site = (
+                    float(5 * random.randint(4, 18)),
+                    random.choice(["female", "male"]),
+                    random.choice(SITES),
+                )
                 for view in range(random.choice([1, 2, 2, 3, 4])):
                     image_id = f"DRAWN_{number:04d}_{view}"
                     draw_lesion(dx, SEED + number, view).save(folder / f"{image_id}.jpg", quality=92)
@@ -76,11 +80,11 @@ def draw_lesion(dx: str, seed: int, view: int) -> Image.Image:
     canvas = Canvas(x, y, np.broadcast_to(skin, (*x.shape, 3)).copy())
     LOOKS[dx](canvas, shape)
     # Many lesions are faint; without this the classes would be as easy to tell apart as flags.
-    canvas.pixels[:] = skin + (canvas.pixels - skin) * shape.uniform(0.2, 1.0)
+    canvas.pixels[:] = skin + (canvas.pixels - skin) * shape.uniform(0.6, 1.0)
     _add_hair(canvas, camera)
 
     light = 1 - 0.12 * np.hypot(across, down)[..., None] / 2
-    noise = camera.normal(0, 0.03, canvas.pixels.shape)
+    noise = camera.normal(0, 0.02, canvas.pixels.shape)
     picture = canvas.pixels * light * camera.uniform(0.92, 1.06, 3) + noise
     return Image.fromarray((picture.clip(0, 1) * 255).astype(np.uint8))
 
@@ -129,51 +133,50 @@ def _add_hair(canvas: Canvas, camera: np.random.RandomState) -> None:
 
 
 def _nevus(canvas: Canvas, shape: np.random.RandomState) -> None:
-    body = _outline(canvas, shape, ragged=shape.uniform(0.05, 0.35), edge=0.20)
+    body = _outline(canvas, shape, ragged=shape.uniform(0.05, 0.15), edge=0.20)
     canvas.paint(body, BROWN, shape.uniform(0.55, 0.9))
-    canvas.paint(body * _dots(canvas, shape, shape.randint(0, 3), (0.2, 0.5)), DARK, 0.7)
     canvas.paint(body * _network(canvas, shape.uniform(3, 5)), DARK, 0.45)
 
 
 def _melanoma(canvas: Canvas, shape: np.random.RandomState) -> None:
-    body = _outline(canvas, shape, ragged=shape.uniform(0.15, 0.5), edge=0.15)
+    body = _outline(canvas, shape, ragged=shape.uniform(0.3, 0.5), edge=0.15)
     canvas.paint(body, BROWN, 0.9)
-    canvas.paint(body * _dots(canvas, shape, shape.randint(2, 6), (0.2, 0.5)), DARK, 0.8)
+    canvas.paint(body * _dots(canvas, shape, shape.randint(3, 6), (0.2, 0.5)), DARK, 0.8)
     canvas.paint(body * _network(canvas, 4), DARK, 0.3)
-    canvas.paint(body * _dots(canvas, shape, 2, (0.2, 0.45), 0.5), BLUE_GREY, shape.uniform(0.0, 0.7))
+    canvas.paint(body * _dots(canvas, shape, 2, (0.2, 0.45), 0.5), BLUE_GREY, shape.uniform(0.2, 0.7))
 
 
 def _benign_keratosis(canvas: Canvas, shape: np.random.RandomState) -> None:
     body = _outline(canvas, shape, ragged=0.20, edge=0.05)
     canvas.paint(body, TAN, shape.uniform(0.7, 0.95))
-    canvas.paint(body * _dots(canvas, shape, shape.randint(1, 15), (0.05, 0.10), 0.9), YELLOW, 0.9)
-    canvas.paint(body * _dots(canvas, shape, shape.randint(0, 9), (0.05, 0.10), 0.9), DARK, 0.8)
+    canvas.paint(body * _dots(canvas, shape, shape.randint(5, 15), (0.05, 0.10), 0.9), YELLOW, 0.9)
+    canvas.paint(body * _dots(canvas, shape, shape.randint(3, 9), (0.05, 0.10), 0.9), DARK, 0.8)
 
 
 def _basal_cell_carcinoma(canvas: Canvas, shape: np.random.RandomState) -> None:
     body = _outline(canvas, shape, ragged=0.20, edge=0.25)
     canvas.paint(body, PINK, 0.7)
-    canvas.paint(body * _dots(canvas, shape, shape.randint(0, 6), (0.12, 0.28)), BLUE_GREY, 0.8)
-    canvas.paint(body * _vessels(canvas, shape, shape.randint(1, 6)), RED, 0.8)
+    canvas.paint(body * _dots(canvas, shape, shape.randint(2, 6), (0.12, 0.28)), BLUE_GREY, 0.8)
+    canvas.paint(body * _vessels(canvas, shape, shape.randint(3, 6)), RED, 0.8)
 
 
 def _actinic_keratosis(canvas: Canvas, shape: np.random.RandomState) -> None:
     body = _outline(canvas, shape, ragged=0.30, edge=0.35)
     canvas.paint(body, RED, shape.uniform(0.45, 0.65))
-    canvas.paint(body * _dots(canvas, shape, shape.randint(2, 17), (0.06, 0.13), 0.9), WHITE, 0.75)
+    canvas.paint(body * _dots(canvas, shape, shape.randint(6, 17), (0.06, 0.13), 0.9), WHITE, 0.75)
 
 
 def _dermatofibroma(canvas: Canvas, shape: np.random.RandomState) -> None:
     body = _outline(canvas, shape, ragged=0.12, edge=0.35)
     canvas.paint(body, TAN, 0.8)
     canvas.paint(body * _network(canvas, shape.uniform(3, 5)), BROWN, 0.5)
-    canvas.paint(canvas.disc(0, 0, shape.uniform(0.25, 0.55)), WHITE, shape.uniform(0.3, 0.9))
+    canvas.paint(canvas.disc(0, 0, shape.uniform(0.35, 0.55)), WHITE, shape.uniform(0.5, 0.9))
 
 
 def _vascular(canvas: Canvas, shape: np.random.RandomState) -> None:
     body = _outline(canvas, shape, ragged=0.15, edge=0.12)
     canvas.paint(body, RED, 0.75)
-    canvas.paint(body * _dots(canvas, shape, shape.randint(2, 10), (0.15, 0.32), 0.8), PURPLE, 0.85)
+    canvas.paint(body * _dots(canvas, shape, shape.randint(4, 10), (0.15, 0.32), 0.8), PURPLE, 0.85)
 
 
 LOOKS = {

@@ -18,9 +18,9 @@ SAMPLE = "sample"
 def open_source(source: str) -> Iterator[Path]:
     """Yields the folder that holds `source`'s metadata and pictures; a drawn sample is removed afterwards."""
     if source == SAMPLE:
-        with TemporaryDirectory(prefix="drawn-lesions-") as folder:
-            sample.draw_sample(Path(folder))
-            yield Path(folder)
+        with TemporaryDirectory(prefix="drawn-lesions-") as drawn:
+            sample.draw_sample(Path(drawn))
+            yield Path(drawn)
         return
     folder = Path(source)
     if not folder.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,7 +140,7 @@ class WeightedTrainer(Trainer):
         if self.args.should_save:
             (partial / "training_args.bin").unlink()
             for file in partial.iterdir():
-                os.replace(file, folder / file.name)
+                file.replace(folder / file.name)
             partial.rmdir()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:

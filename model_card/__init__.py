@@ -1,7 +1,7 @@
 """The model card: filled from the run's files, and pushed to the Hub with the model.
 
-    python -m model_card runs/deit-tiny
-    python -m model_card runs/deit-tiny --push_to_hub --hub_model_id you/deit-tiny-ham10000
+python -m model_card runs/deit-tiny
+python -m model_card runs/deit-tiny --push_to_hub --hub_model_id you/deit-tiny-ham10000
 """
 
 from model_card.card import write_card

@@ -41,9 +41,9 @@ def render_card(run: Path, hub_model_id: str | None = None) -> str:
     """The card's text, from config.json, training.json, evaluation/metrics.json and the figures in `run`."""
     if not (run / "config.json").is_file() or not any(run.glob("*.safetensors")):
         raise InputError(f"{run} holds no config.json with weights beside it, so it is no run folder of train.py")
-    config, training, report = (
-        read_json(run / name) if (run / name).is_file() else None
-        for name in ("config.json", RECORD, "evaluation/metrics.json")
+    config = read_json(run / "config.json")
+    training, report = (
+        read_json(run / name) if (run / name).is_file() else None for name in (RECORD, "evaluation/metrics.json")
     )
     labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
     drawn = bool(training and training["dataset"]["drawn"])

@@ -46,7 +46,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
     """A run of the demo's recipe on the sample, measured on its test split, with its card."""
     output = tmp_path_factory.mktemp("runs") / "demo"
-    command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", output, "--num_train_epochs", 6)
+    command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", output, "--num_train_epochs", 10)
     command("evaluate_model.py", "--model", output, "--dataset", sample, "--split", "test")
     command("-m", "model_card", output)
     return output

@@ -121,11 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
 
         files = wanted["files"]
         self._answer(
-            {
-                "files": [
-                    {"path": f["path"], "uploadMode": mode(f), "shouldIgnore": False, "oid": oid(f)} for f in files
-                ]
-            }
+            {"files": [{"path": f["path"], "uploadMode": mode(f), "shouldIgnore": False, "oid": oid(f)} for f in files]}
         )
 
     def _plan_uploads(self, wanted: dict[str, Any]) -> None:

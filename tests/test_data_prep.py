@@ -101,9 +101,10 @@ def test_lists_twenty_of_a_kind_and_counts_the_rest(source: Path, tmp_path: Path
 
 def test_missing_columns_are_named(source: Path, tmp_path: Path) -> None:
     edit_table(source, lambda table: table.drop(columns=["age", "dx"]))
-    assert "lacks the columns dx, age" in command(
-        "data_prep.py", "--source", source, "--output", tmp_path / "out", check=2
-    ).stderr
+    assert (
+        "lacks the columns dx, age"
+        in command("data_prep.py", "--source", source, "--output", tmp_path / "out", check=2).stderr
+    )
 
 
 def test_skip_leaves_unreadable_pictures_out_and_lists_them(source: Path, tmp_path: Path) -> None:
@@ -145,6 +146,15 @@ def test_replaces_an_older_data_set_but_nothing_else(source: Path, tmp_path: Pat
     command("data_prep.py", "--source", source, "--output", output)
     command("data_prep.py", "--source", source, "--output", output, "--seed", 1)
     assert json.loads((output / "audit.json").read_text())["split"]["seed"] == 1
+
+
+def test_load_dataset_sees_a_data_set_made_anew_at_the_same_path(source: Path, tmp_path: Path) -> None:
+    splits = []
+    for seed in (1, 2):
+        command("data_prep.py", "--source", source, "--output", tmp_path / "out", "--seed", seed)
+        splits.append(load_dataset(str(tmp_path / "out"), split="test")["image_id"][:])
+    assert splits[0] != splits[1]
+    assert splits[1] == pd.read_csv(tmp_path / "out" / "splits.csv").query("split == 'test'")["image_id"].tolist()
 
 
 def test_equal_copies_are_one_picture_and_unequal_ones_a_fault(source: Path, tmp_path: Path) -> None:

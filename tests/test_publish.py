@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import command
 from datasets import load_dataset
-from hub_server import READ_ONLY_TOKEN, HubServer
+from hub_server import READ_ONLY_TOKEN, HubServer, Repository
 
 CLASSIFY = """
 import json, sys
@@ -36,7 +36,10 @@ def test_push_then_pipeline_from_a_fresh_cache(
     files = hub.repositories["you/lesions"].files
     assert set(files) == {
         *("README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json"),
-        *(f"evaluation/{name}" for name in ("metrics.json", "predictions.csv", "confusion_matrix.png", "roc_curves.png")),
+        *(
+            f"evaluation/{name}"
+            for name in ("metrics.json", "predictions.csv", "confusion_matrix.png", "roc_curves.png")
+        ),
     }
     assert b'model="you/lesions"' in files["README.md"]
 
@@ -61,6 +64,18 @@ def test_the_model_is_evaluated_by_its_hub_id(
     command("evaluate_model.py", *arguments, **hub_environment)
     written, expected = tmp_path / "out" / "predictions.csv", run / "evaluation" / "predictions.csv"
     assert written.read_bytes() == expected.read_bytes()
+
+
+def test_a_data_set_is_loaded_by_its_hub_id(
+    run: Path, sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    files = {path.relative_to(sample).as_posix(): path.read_bytes() for path in sample.rglob("*") if path.is_file()}
+    hub.repositories["you/drawn"] = Repository(files)
+    arguments = ("--model", run, "--dataset", "you/drawn", "--output", tmp_path / "out")
+    command("evaluate_model.py", *arguments, **hub_environment)
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    expected = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert report["dataset"] == "you/drawn" and report["metrics"] == expected["metrics"]
 
 
 def test_train_push_to_hub_trains_measures_and_publishes_our_card(
