@@ -98,7 +98,7 @@ def main() -> None:
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(_internal_call=True)  # the best one: the Trainer has loaded it
-    seconds = round(time.monotonic() - started)
+    seconds = None if checkpoint else round(time.monotonic() - started)  # of a continued run only the end is known
     save_record(trainer, record | {"status": "finished", "seconds": seconds, **describe_training(trainer)})
     if trainer.is_world_process_zero():
         finish(Path(training.output_dir), options.dataset, training if push else None)

@@ -9,7 +9,7 @@ import pandas as pd
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
 from lesions.hub import local_folder, public_name
-from lesions.splits import fingerprint
+from lesions.splits import SHARES, fingerprint
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -22,9 +22,10 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     from datasets import ClassLabel, load_dataset
 
     folder = local_folder(name, "dataset")
-    files: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {split: [] for split in SHARES}  # in this order; others follow
     for file in sorted(folder.rglob("*.parquet")):
         files.setdefault(file.name.split("-")[0], []).append(str(file))
+    files = {split: paths for split, paths in files.items() if paths}
     if not files:
         raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")
     # Not `load_dataset(folder)`: where a card lists its files, datasets 5.2 serves its cached copy of an older data

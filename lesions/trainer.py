@@ -50,6 +50,7 @@ class LesionTrainingArguments(TrainingArguments):
     # The two-token DeiT takes no `labels`, so the Trainer can't read their name off its signature.
     label_names: list[str] | None = None
     bf16: bool = fast_bfloat16()
+    dataloader_pin_memory: bool = torch.cuda.is_available()  # else torch warns that there is nothing to pin for
     seed: int = 42
 
     def __post_init__(self) -> None:
