@@ -44,7 +44,7 @@ def test_the_run_folder_holds_what_the_hub_should(run: Path) -> None:
     assert processor["size"] == {"height": 64, "width": 64} and processor["image_mean"] == [0.5, 0.5, 0.5]
     record = json.loads((run / "training.json").read_text())
     assert record["status"] == "finished" and record["class_weights"]["weights"]["df"] > 1
-    assert record["settings"]["num_train_epochs"] == 10  # the command line wins over the recipe's 16
+    assert record["settings"]["num_train_epochs"] == 10  # the command line wins over the recipe's 24
     assert str(run.parent) not in (run / "training.json").read_text()  # no path of the user's machine
 
 
