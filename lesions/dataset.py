@@ -24,7 +24,7 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     folder = local_folder(name, "dataset")
     files: dict[str, list[str]] = {split: [] for split in SHARES}  # in this order; others follow
     for file in sorted(folder.rglob("*.parquet")):
-        files.setdefault(file.name.split("-")[0], []).append(str(file))
+        files.setdefault(file.stem.split("-")[0], []).append(str(file))
     files = {split: paths for split, paths in files.items() if paths}
     if not files:
         raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")
