@@ -24,6 +24,7 @@ from lesions import images, splits
 from lesions.dataset_card import render_dataset_card
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_folder, write_json, write_text
+from lesions.merges import describe_merges, group_lesions, known_pairs
 from lesions.metadata import find_metadata, read_metadata
 from lesions.sources import SAMPLE, describe_source, open_source
 
@@ -48,6 +49,13 @@ def parse_arguments() -> argparse.Namespace:
         choices=["error", "skip"],
         default="error",
         help="`skip` leaves pictures that can't be decoded out and lists them in audit.json (default: error)",
+    )
+    parser.add_argument(
+        "--audit",
+        choices=["report", "merge", "off"],
+        default="report",
+        help="pictures of HAM10000 that show one lesion under two ids (lesions/ham10000_duplicates.csv): report lists "
+        "them in audit.json, merge also keeps such lesions together in one split (default: report)",
     )
     parser.add_argument(
         "--num_proc",
@@ -80,9 +88,13 @@ def main() -> None:
             faults.raise_if_any("nothing was written; mend these, or see --on_bad_image for unreadable pictures")
 
             table = table[~table["image_id"].isin(bad)].reset_index(drop=True)
-            table["group_id"] = table["lesion_id"]
+            pairs = known_pairs(table)
+            if arguments.audit == "off":
+                pairs = pairs.head(0)
+            merged = arguments.audit == "merge"
+            table["group_id"] = group_lesions(table, pairs) if merged else table["lesion_id"]
             table["split"] = splits.split_by_group(table, arguments.seed)
-            audit = describe(table, bad, arguments)
+            audit = describe(table, bad, arguments) | {"duplicates": describe_merges(table, pairs, merged)}
             write_dataset(partial_output, table, spool, audit, arguments.output)
     report(audit, arguments.output)
 
@@ -140,7 +152,6 @@ def describe(table: pd.DataFrame, bad: dict[str, str], arguments: argparse.Names
         "missing_ages": int(table["age"].isna().sum()),
         "unknown_sex": int((table["sex"] == "unknown").sum()),
         "skipped_images": [{"image_id": name, "reason": why} for name, why in bad.items()],
-        "merges": [],
         "split": {"seed": arguments.seed, "shares": splits.SHARES, "classes": splits.share_table(table)},
         "fingerprint": splits.fingerprint(table),
     }
@@ -175,6 +186,9 @@ def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
     yield "        " + "".join(f"{name:>16}" for name in names)
     for dx, row in audit["split"]["classes"].items():
         yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names)
+    duplicates = audit["duplicates"]
+    if duplicates["pairs_across_splits"]:
+        yield f"{duplicates['pairs_across_splits']} pairs of pictures of one lesion lie in two splits; see --audit"
     if audit["skipped_images"]:
         yield f"{len(audit['skipped_images'])} unreadable pictures left out, see audit.json"
     yield f"fingerprint {audit['fingerprint']}"

@@ -34,6 +34,7 @@ def render_dataset_card(audit: dict[str, Any], output: Path) -> str:
         fingerprint=audit["fingerprint"],
         n_images=audit["n_images"],
         n_lesions=audit["n_lesions"],
+        duplicates=audit["duplicates"],
         skipped=len(audit["skipped_images"]),
         image_size=audit["image_size"],
     )

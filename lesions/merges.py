@@ -1,0 +1,50 @@
+"""Lesions that are one: pairs of pictures found by `lesions.leaks`, and the groups that follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+# What `python -m lesions.leaks` found in HAM10000: columns image_id, other_image_id, score.
+PUBLISHED_PAIRS = Path(__file__).parent / "ham10000_duplicates.csv"
+
+
+def known_pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """The published pairs of which both pictures are in `table`, with lesion and diagnosis of each."""
+    pairs = pd.read_csv(PUBLISHED_PAIRS)
+    of_image = table.set_index("image_id")[["lesion_id", "dx"]]
+    pairs = pairs[pairs["image_id"].isin(of_image.index) & pairs["other_image_id"].isin(of_image.index)]
+    for prefix in ("", "other_"):
+        rows = of_image.loc[pairs[f"{prefix}image_id"]]
+        pairs = pairs.assign(**{f"{prefix}{name}": rows[name].to_numpy() for name in rows})
+    return pairs[pairs["lesion_id"] != pairs["other_lesion_id"]].reset_index(drop=True)
+
+
+def group_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """The group of each row: its lesion_id, or the first of the lesion_ids that `pairs` join to it.
+
+    Pairs with two diagnoses join nothing: one of the two labels must be wrong, and which is for a person to say.
+    """
+    lesions = pd.Index(sorted(table["lesion_id"].unique()))
+    joined = pairs[pairs["dx"] == pairs["other_dx"]]
+    first, second = lesions.get_indexer(joined["lesion_id"]), lesions.get_indexer(joined["other_lesion_id"])
+    graph = coo_matrix(([1] * len(first), (first, second)), shape=(len(lesions), len(lesions)))
+    component = pd.Series(connected_components(graph, directed=False)[1], index=lesions)
+    leader = pd.Series(lesions, index=lesions).groupby(component).transform("first")
+    return table["lesion_id"].map(leader)
+
+
+def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, merged: bool) -> dict[str, Any]:
+    """What audit.json says: every pair with its evidence, and how many lie in two splits. `table` has the splits."""
+    split = table.set_index("image_id")["split"]
+    across = split.loc[pairs["image_id"]].to_numpy() != split.loc[pairs["other_image_id"]].to_numpy()
+    return {
+        "merged": merged,
+        "pairs_across_splits": int(across.sum()),
+        "pairs_with_two_diagnoses": int((pairs["dx"] != pairs["other_dx"]).sum()),
+        "pairs": pairs.to_dict("records"),
+    }

@@ -1,0 +1,95 @@
+"""The search for pictures of one lesion under two ids, and what follows from a pair."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import command
+from PIL import Image
+
+from lesions.leaks import find_pairs
+from lesions.merges import PUBLISHED_PAIRS, describe_merges, group_lesions, known_pairs
+
+WAYS = {
+    "turned": lambda image: image.rotate(90, expand=True),
+    "tilted": lambda image: image.rotate(20, resample=Image.Resampling.BICUBIC),
+    "cropped": lambda image: image.crop((50, 40, 260, 200)),
+    "smaller": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "darker": lambda image: image.point(lambda value: int(value * 0.8)),
+    "recompressed": lambda image: image,
+}
+
+
+def skin(seed: int) -> Image.Image:
+    """A picture with fine marks of its own, and the same ruler as every other along its lower edge."""
+    random = np.random.RandomState(seed)
+    marks = sum(cv2.GaussianBlur(random.normal(size=(224, 298)), (0, 0), sigma) * sigma for sigma in (2, 4, 9))
+    grey = np.uint8((150 + 60 * marks / np.abs(marks).max()).clip(0, 255))
+    grey[204:214, 40:250:8] = 20
+    return Image.fromarray(grey).convert("RGB")
+
+
+def test_finds_what_was_photographed_again_and_nothing_else(tmp_path: Path) -> None:
+    paths, lesions = [], []
+    for seed in range(40):
+        paths.append(tmp_path / f"{seed}.jpg")
+        lesions.append(f"lesion {seed}")
+        skin(seed).save(paths[-1], quality=90)
+    expected = set()
+    for seed, (way, change) in enumerate(WAYS.items()):
+        expected.add((seed, len(paths)))
+        paths.append(tmp_path / f"{way}.jpg")
+        lesions.append(way)
+        change(skin(seed)).save(paths[-1], quality=40)
+    found = find_pairs(paths, lesions, processes=2)
+    assert set(zip(found["first"], found["second"], strict=True)) == expected
+    assert len(find_pairs(paths, ["one lesion"] * len(paths), processes=1)) == 0
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Six pictures of five lesions, of which the published list joins some."""
+    pairs = pd.read_csv(PUBLISHED_PAIRS)
+    first, second = pairs.loc[0, "image_id"], pairs.loc[0, "other_image_id"]
+    images = [first, second, "x1", "x2", "x3", "x4"]
+    return pd.DataFrame(
+        {"image_id": images, "lesion_id": ["b", "a", "c", "d", "d", "e"], "dx": ["nv", "nv", "nv", "nv", "nv", "mel"]}
+    )
+
+
+def test_joined_lesions_form_one_group(table: pd.DataFrame) -> None:
+    pairs = known_pairs(table)
+    assert len(pairs) == 1
+    assert list(group_lesions(table, pairs)) == ["a", "a", "c", "d", "d", "e"]
+    chain = pd.DataFrame({"lesion_id": ["b", "c"], "other_lesion_id": ["c", "d"], "dx": "nv", "other_dx": "nv"})
+    assert list(group_lesions(table, chain)) == ["b", "a", "b", "b", "b", "e"]
+
+
+def test_two_diagnoses_are_reported_and_not_merged(table: pd.DataFrame) -> None:
+    table.loc[1, "dx"] = "mel"
+    pairs = known_pairs(table)
+    assert list(group_lesions(table, pairs)) == list(table["lesion_id"])
+    report = describe_merges(table.assign(split=["train", "test"] + ["train"] * 4), pairs, merged=True)
+    assert report["pairs_with_two_diagnoses"] == 1 and report["pairs_across_splits"] == 1
+
+
+def test_merge_keeps_the_published_pairs_of_ham10000_together(real_data: Path, tmp_path: Path) -> None:
+    audits = {}
+    for audit in ("report", "merge", "off"):
+        command("data_prep.py", "--source", real_data, "--output", tmp_path / audit, "--audit", audit)
+        audits[audit] = json.loads((tmp_path / audit / "audit.json").read_text())
+    assert audits["report"]["fingerprint"] == audits["off"]["fingerprint"] != audits["merge"]["fingerprint"]
+    assert audits["report"]["duplicates"]["pairs_across_splits"] > 0 == len(audits["off"]["duplicates"]["pairs"])
+    merged = audits["merge"]
+    assert merged["n_groups"] < merged["n_lesions"]
+    assert merged["duplicates"]["pairs_across_splits"] <= merged["duplicates"]["pairs_with_two_diagnoses"]
+    splits = pd.read_csv(tmp_path / "merge" / "splits.csv")
+    assert (splits.groupby("group_id")["split"].nunique() == 1).all()
+    for shares in merged["split"]["classes"].values():
+        of_images = [split["share_of_images"] for split in shares.values()]
+        assert max(of_images) - min(of_images) < 0.01
