@@ -1,4 +1,4 @@
-"""HAM10000 to a data set that leaks no lesion from one split into another.
+"""HAM10000 to a data set of which no lesion id lies in two splits.
 
     python data_prep.py --source sample --output data/sample
     python data_prep.py --source /path/to/ham10000 --output data/ham10000

@@ -57,24 +57,30 @@ def find_pairs(paths: Sequence[Path], lesions: Sequence[str], processes: int) ->
 
     The score is the number of places at which matched keypoints agree on one similarity transform.
     """
-    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
-        found = list(_with_progress(delayed(_describe)(path) for path in paths)(len(paths), "finding keypoints"))
-        keypoints = Keypoints(
-            np.concatenate([points for points, _, _ in found]),
-            np.concatenate([descriptors for _, descriptors, _ in found]),
-            np.cumsum([0, *(len(points) for points, _, _ in found)]),
-            np.array([area for _, _, area in found]),
-        )
-        candidates = _candidates(keypoints, np.asarray(lesions))
-        chunks = np.array_split(candidates, max(1, len(candidates) // 1000))
-        tasks = (delayed(_verify)(chunk, *vars(keypoints).values()) for chunk in chunks)
-        scores = np.concatenate(list(_with_progress(tasks)(len(chunks), "verifying candidates")))
+    keypoints = find_keypoints(paths, processes)
+    candidates = _candidates(keypoints, np.asarray(lesions))
+    scores = score_pairs(keypoints, candidates, processes)
     table = pd.DataFrame({"first": candidates[:, 0], "second": candidates[:, 1], "score": scores})
     return table[table["score"] >= MIN_SCORE].sort_values("score", ascending=False, ignore_index=True)
 
 
-def _with_progress(tasks):  # type: ignore[no-untyped-def]
-    return lambda total, what: tqdm(Parallel(return_as="generator")(tasks), total=total, desc=what)
+def find_keypoints(paths: Sequence[Path], processes: int) -> Keypoints:
+    """The keypoints of every picture."""
+    tasks = (delayed(_describe)(path) for path in paths)
+    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
+        running = Parallel(return_as="generator")(tasks)
+        points, descriptors, areas = zip(*tqdm(running, total=len(paths), desc="finding keypoints"), strict=True)
+    starts = np.cumsum([0, *map(len, points)])
+    return Keypoints(np.concatenate(points), np.concatenate(descriptors), starts, np.array(areas))
+
+
+def score_pairs(keypoints: Keypoints, pairs: NDArray[np.int64], processes: int) -> NDArray[np.int64]:
+    """The score of each pair (row numbers, shape (n, 2)), and 0 where it does not count as evidence."""
+    chunks = np.array_split(pairs, max(1, len(pairs) // 1000))
+    tasks = (delayed(_verify)(chunk, *vars(keypoints).values()) for chunk in chunks)
+    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
+        running = Parallel(return_as="generator")(tasks)
+        return np.concatenate(list(tqdm(running, total=len(chunks), desc="verifying candidates")))
 
 
 def _describe(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8], float]:
