@@ -40,7 +40,7 @@ DEFAULT_MODEL = "facebook/deit-base-distilled-patch16-224"
 def own_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Every option of transformers' TrainingArguments is taken as well, --output_dir (required), "
+        epilog="Every option of transformers' TrainingArguments is taken as well, --output_dir, "
         "--num_train_epochs,\n--learning_rate, --per_device_train_batch_size, --gradient_accumulation_steps, "
         "--bf16 and --seed among them:\nhttps://huggingface.co/docs/transformers/main_classes/trainer",
         add_help=False,

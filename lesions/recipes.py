@@ -53,7 +53,13 @@ def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    # The actions are shared with the full parser below. A recipe may hold what is required, so that is asked there.
+    required = [action for action in parser._actions if action.required]
+    for action in required:
+        action.required = False
     own, _ = quick.parse_known_args()
+    for action in required:
+        action.required = True
 
     from transformers import HfArgumentParser
 

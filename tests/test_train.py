@@ -137,6 +137,15 @@ def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Pa
     assert "no recipe" in command("train.py", "nothing.yaml", "--dataset", sample, "--output_dir", "x", check=2).stderr
 
 
+def test_a_recipe_may_hold_every_option_the_required_ones_too(sample: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"model: recipes/demo-deit\nfrom_scratch: true\noutput_dir: {tmp_path / 'run'}\nmax_steps: 1\n")
+    assert "are required: --dataset" in command("train.py", recipe, check=2).stderr
+    recipe.write_text(recipe.read_text() + f"dataset: {sample}\n")
+    command("train.py", recipe)
+    assert json.loads((tmp_path / "run" / "training.json").read_text())["steps"] == 1
+
+
 def test_class_weights_from_a_recipe_and_numbers_as_yaml_writes_them(sample: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
