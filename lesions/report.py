@@ -29,7 +29,6 @@ def build_report(
     measured = LesionMetrics().compute(predictions=probabilities, references=truth)
     # A picture of unknown lesion counts as a lesion of its own.
     lesions = rows["lesion_id"] if "lesion_id" in rows else rows["image"]
-    absent = [label for label, support in zip(labels, measured["per_class"]["support"], strict=True) if not support]
     return {
         **about,
         "n_images": len(truth),
@@ -41,7 +40,7 @@ def build_report(
             else "percentile bootstrap over pictures",
             "resamples": RESAMPLES,
         },
-        "metrics": _with_intervals(measured, HEADLINE, probabilities, truth, lesions, absent),
+        "metrics": _with_intervals(measured, HEADLINE, probabilities, truth, lesions, labels),
         "per_class": _by_class(measured["per_class"], labels),
         "confusion_matrix": {"labels": labels, "counts": measured["confusion"]},
         "subgroups": _by_subgroup(probabilities, truth, lesions, rows, labels),
@@ -54,8 +53,9 @@ def _with_intervals(
     probabilities: NDArray[np.float64],
     truth: NDArray[np.int64],
     lesions: pd.Series,
-    absent: list[str],
+    labels: list[str],
 ) -> dict[str, dict[str, Any]]:
+    absent = [label for label, support in zip(labels, measured["per_class"]["support"], strict=True) if not support]
     intervals = bootstrap_intervals(probabilities, truth, lesions.to_numpy())
     result: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -102,12 +102,10 @@ def _by_subgroup(
             if not mask.any():
                 continue
             measured = LesionMetrics().compute(predictions=probabilities[mask], references=truth[mask])
-            support = measured["per_class"]["support"]
-            absent = [label for label, count in zip(labels, support, strict=True) if not count]
             result.setdefault(kind, {})[name] = {
                 "n_images": int(mask.sum()),
                 "n_lesions": int(lesions[mask].nunique()),
-                **_with_intervals(measured, SUBGROUP_METRICS, probabilities[mask], truth[mask], lesions[mask], absent),
+                **_with_intervals(measured, SUBGROUP_METRICS, probabilities[mask], truth[mask], lesions[mask], labels),
             }
     return result
 

@@ -74,16 +74,18 @@ def hub_environment(hub: HubServer, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """HAM10000 itself, where it is at hand."""
-    folder = Path(os.environ.get("HAM10000_DIR", SHARED / "data" / "ham10000"))
-    if not folder.is_dir():
-        pytest.skip(f"HAM10000 is not in {folder} (set HAM10000_DIR)")
-    return folder
+    return at_hand("HAM10000", "HAM10000_DIR", SHARED / "data" / "ham10000")
 
 
 @pytest.fixture(scope="session")
 def deit_tiny() -> Path:
     """Pretrained DeiT-tiny, where it is at hand."""
-    folder = Path(os.environ.get("DEIT_DIR", SHARED / "models" / "deit-tiny-distilled-patch16-224"))
+    return at_hand("pretrained DeiT-tiny", "DEIT_DIR", SHARED / "models" / "deit-tiny-distilled-patch16-224")
+
+
+def at_hand(what: str, variable: str, usual: Path) -> Path:
+    """The folder that the environment `variable` names, else the usual one; skips the test where it is absent."""
+    folder = Path(os.environ.get(variable, usual))
     if not folder.is_dir():
-        pytest.skip(f"pretrained DeiT-tiny is not in {folder} (set DEIT_DIR)")
+        pytest.skip(f"{what} is not in {folder} (set {variable})")
     return folder
