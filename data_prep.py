@@ -1,7 +1,12 @@
-"""HAM10000 to a data set of which no lesion id lies in two splits.
+"""HAM10000, or another dermatology data set, to a data set of which no lesion lies in two splits.
 
     python data_prep.py --source sample --output data/sample
+    python data_prep.py --source kaggle --output data/ham10000 --explore
     python data_prep.py --source /path/to/ham10000 --output data/ham10000
+    python data_prep.py --source /path/to/ham10000 --output data/ham10000 \\
+        --extra_test isic2018=/path/to/ISIC2018_Task3_Test_Input:/path/to/ISIC2018_Task3_Test_GroundTruth.csv
+    python data_prep.py --source /path/to/isic2019 --output data/isic2019 --image_column image \\
+        --metadata ISIC_2019_Training_GroundTruth.csv ISIC_2019_Training_Metadata.csv
 
 The output is a folder in the Hub's own layout: `datasets.load_dataset("data/ham10000")` reads it as it is.
 Nothing is written before every row and every picture has been checked; all faults are reported at once.
@@ -11,62 +16,106 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from lesions import images, splits
+from lesions import external, images, publishing, splits
 from lesions.dataset_card import render_dataset_card
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_folder, write_json, write_text
-from lesions.merges import describe_merges, group_lesions, known_pairs
-from lesions.metadata import find_metadata, read_metadata
-from lesions.sources import SAMPLE, describe_source, open_source
+from lesions.merges import describe_merges, find_merges, group_lesions, no_merges, save_contact_sheet
+from lesions.metadata import read_metadata
+from lesions.sources import ARCHIVES, HUB, SAMPLE, Source, open_source
+from lesions.spool import PictureSpool
+
+if TYPE_CHECKING:
+    from lesions.exploration import Reading
+
+UNDIVIDED = ""  # the split of a picture that has none yet
+PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "deit-ham10000"
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
+    add = parser.add_argument_group("what to read").add_argument
+    add(
         "--source",
         required=True,
-        help=f"a folder with HAM10000_metadata.csv and the pictures anywhere below it, or `{SAMPLE}` (drawn, not real)",
+        help=f"a folder with HAM10000_metadata.csv and the pictures anywhere below it; {', '.join(ARCHIVES)}: HAM10000 "
+        f"from there; {HUB}REPO: a data set of the Hub; `{SAMPLE}`: drawn, not real",
     )
-    parser.add_argument("--output", type=Path, required=True, help="the folder to write; an older data set is replaced")
-    parser.add_argument("--seed", type=int, default=42, help="another seed gives another split (default: 42)")
-    parser.add_argument(
-        "--image_size",
-        type=int,
-        default=256,
-        help="pixels of the shorter side; smaller pictures are never enlarged (default: 256)",
+    add(
+        "--cache_dir", type=Path, default=CACHE, help=f"where downloads are kept (default: {CACHE}; Kaggle has its own)"
     )
-    parser.add_argument(
+    add(
+        "--metadata",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="tables of another data set than HAM10000, joined on their --image_column; any diagnoses may occur in "
+        "them, in one column or one-hot, and a picture without a lesion id is a lesion of its own",
+    )
+    add(
+        "--image_column",
+        help="column of the pictures' ids (default: image_id); of a Hub data set, of the pictures (image)",
+    )
+    add("--label_column", help="column of the diagnosis (default: dx)")
+    add("--group_column", help="column of the lesion's or patient's id, never divided (default: lesion_id)")
+    add(
+        "--extra_test",
+        type=external.ExternalTest.parse,
+        action="append",
+        default=[],
+        metavar="NAME=DIR[:GROUND_TRUTH.csv]",
+        help="a further split to measure on, such as the ISIC 2018 test set; its pictures that show a lesion of the "
+        "data set are left out. May be given several times",
+    )
+    add(
         "--on_bad_image",
         choices=["error", "skip"],
         default="error",
         help="`skip` leaves pictures that can't be decoded out and lists them in audit.json (default: error)",
     )
-    parser.add_argument(
+    add = parser.add_argument_group("how to divide it").add_argument
+    add("--seed", type=int, default=42, help="another seed gives another split (default: 42)")
+    add(
         "--audit",
-        choices=["report", "merge", "off"],
-        default="report",
-        help="pictures of HAM10000 that show one lesion under two ids (lesions/ham10000_duplicates.csv): report lists "
-        "them in audit.json, merge also keeps such lesions together in one split (default: report)",
+        choices=["merge", "report", "off"],
+        default="merge",
+        help="pictures that show one lesion under two ids: merge keeps such lesions together in one split, report only "
+        "lists them in audit.json. For HAM10000 they are known (lesions/ham10000_duplicates.csv); in other data they "
+        "are searched for by content, some minutes for ten thousand pictures (default: merge)",
     )
-    parser.add_argument(
+    add("--folds", type=int, default=0, help="cross-validation: divide all but the test split into so many folds")
+    add("--fold", type=int, default=0, help="which of the --folds, from 0, is the validation split (default: 0)")
+    add = parser.add_argument_group("what to write").add_argument
+    add("--output", type=Path, required=True, help="the folder to write; an older data set is replaced")
+    add("--image_size", type=int, default=256, help="pixels of the shorter side; never enlarged (default: 256)")
+    add("--explore", action="store_true", help="also write explore/: figures of the data, and a page that reads them")
+    add("--push_to_hub", action="store_true", help="publish the data set; needs --hub_dataset_id")
+    add("--hub_dataset_id", help="where to: you/name")
+    add("--private", action="store_true", help="make the repository on the Hub a private one")
+    add(
         "--num_proc",
         type=int,
         default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        help="processes that decode pictures (default: one a core)",
+        help="processes that read pictures (default: one a core)",
     )
     arguments = parser.parse_args()
     for option in ("image_size", "num_proc"):
         if getattr(arguments, option) < 1:
             parser.error(f"--{option} must be at least 1")
+    if arguments.folds and not (arguments.folds >= 2 and 0 <= arguments.fold < arguments.folds):
+        parser.error("--folds must be at least 2, and --fold one of 0 to --folds - 1")
+    if arguments.push_to_hub != bool(arguments.hub_dataset_id):
+        parser.error("--push_to_hub and --hub_dataset_id go together")
+    if arguments.metadata and arguments.source in (SAMPLE, *ARCHIVES):
+        parser.error("--metadata goes with a folder as --source")
     return arguments
 
 
@@ -74,29 +123,40 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     check_output(arguments.output)
-    with open_source(arguments.source) as folder:
+    if arguments.push_to_hub:
+        publishing.check_access("dataset", arguments.hub_dataset_id, arguments.private)
+    columns = arguments.image_column, arguments.label_column, arguments.group_column
+    with open_source(arguments.source, arguments.cache_dir, arguments.metadata, *columns) as source:
         faults = Faults()
-        table = read_metadata(find_metadata(folder), faults)
-        pictures = images.find_pictures(folder, faults, wanted=set(table["image_id"]))
-        faults.add("picture missing", *(name for name in table["image_id"] if name and name not in pictures))
-
-        with whole_folder(arguments.output) as partial_output:
-            spool = PictureSpool(partial_output / "pictures.spool")
+        classes, table, pictures, left_out = read_tables(source, arguments.extra_test, faults)
+        with whole_folder(arguments.output) as folder:
+            spool = PictureSpool(folder / "pictures.spool")
             bad = spool.fill(pictures, arguments.image_size, arguments.num_proc)
             if arguments.on_bad_image == "error":
                 faults.add("picture unreadable", *(f"{pictures[name]}: {why}" for name, why in bad.items()))
             faults.raise_if_any("nothing was written; mend these, or see --on_bad_image for unreadable pictures")
 
             table = table[~table["image_id"].isin(bad)].reset_index(drop=True)
-            pairs = known_pairs(table)
-            if arguments.audit == "off":
-                pairs = pairs.head(0)
-            merged = arguments.audit == "merge"
-            table["group_id"] = group_lesions(table, pairs) if merged else table["lesion_id"]
-            table["split"] = splits.split_by_group(table, arguments.seed)
-            audit = describe(table, bad, arguments) | {"duplicates": describe_merges(table, pairs, merged)}
-            write_dataset(partial_output, table, spool, audit, arguments.output)
+            searched = arguments.audit != "off" and not source.drawn  # no drawn lesion is drawn twice
+            pairs = find_merges(table, pictures, arguments.num_proc) if searched else no_merges()
+            table, pairs = leave_out_known(table, pairs, left_out)
+            divide(table, pairs, arguments)
+            audit = describe(source, table, bad, classes, left_out, arguments)
+            audit["duplicates"] = describe_merges(table, pairs, arguments.audit if searched else "off")
+            if len(pairs):
+                save_contact_sheet(folder / "audit_pairs.png", pairs, pictures)
+            with spool.open() as read_picture:
+                readings = (
+                    look_at(folder / "explore", table, pictures, read_picture, source) if arguments.explore else []
+                )
+                write_dataset(folder, table, classes, read_picture)
+            spool.path.unlink()
+            write_json(folder / "audit.json", audit)
+            name = arguments.hub_dataset_id or str(arguments.output)
+            write_text(folder / "README.md", render_dataset_card(audit, name, readings))
     report(audit, arguments.output)
+    if arguments.push_to_hub:
+        publish(arguments)
 
 
 def check_output(output: Path) -> None:
@@ -105,72 +165,103 @@ def check_output(output: Path) -> None:
         raise InputError(f"{output} exists and is no data set of this program; give another --output or remove it")
 
 
-class PictureSpool:
-    """The prepared pictures on disk, one after the other, until the split says in which file each belongs."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.places: dict[str, tuple[int, int]] = {}
-
-    def fill(self, pictures: dict[str, Path], shorter_side: int, processes: int) -> dict[str, str]:
-        """Decodes and prepares every picture; returns those that can't be: `{image_id: why}`."""
-        bad: dict[str, str] = {}
-        names = sorted(pictures)
-        progress = partial(tqdm, total=len(names), desc="preparing pictures", unit="picture")
-        with self.path.open("wb") as file, ProcessPoolExecutor(processes) as pool:
-            prepared = pool.map(_try_prepare, [(pictures[name], shorter_side) for name in names], chunksize=32)
-            for name, result in progress(zip(names, prepared, strict=True)):
-                if isinstance(result, str):
-                    bad[name] = result
-                else:
-                    self.places[name] = (file.tell(), len(result))
-                    file.write(result)
-        return bad
-
-    def read(self, file: BinaryIO, name: str) -> bytes:
-        """The bytes of one picture."""
-        offset, length = self.places[name]
-        file.seek(offset)
-        return file.read(length)
+def read_tables(
+    source: Source, extra_tests: list[external.ExternalTest], faults: Faults
+) -> tuple[list[str], pd.DataFrame, dict[str, Path], dict[str, dict[str, str]]]:
+    """The diagnoses; one table of all pictures, with their `split` where it is settled; their files; and of each
+    external test set the pictures that were left out, with the reason."""
+    table = read_metadata(source.tables, faults, source.columns, source.classes).assign(split=UNDIVIDED)
+    pictures = images.find_pictures(source.folder, faults, wanted=set(table["image_id"]))
+    faults.add("picture missing", *(name for name in table["image_id"] if name and name not in pictures))
+    classes = sorted(source.classes or set(table["dx"]))
+    left_out = {}
+    for test in extra_tests:
+        rows, files = external.read_external_test(test, classes, faults)
+        left_out[test.name] = known = external.known_by_id(rows, table)
+        rows = rows[~rows["image_id"].isin(known)]
+        pictures |= {name: files[name] for name in rows["image_id"] if name in files}
+        table = pd.concat([table, rows], ignore_index=True)
+    return classes, table, pictures, left_out
 
 
-def _try_prepare(task: tuple[Path, int]) -> bytes | str:
-    try:
-        return images.prepare(*task)
-    except (images.BadPicture, OSError) as error:
-        return str(error)
+def leave_out_known(
+    table: pd.DataFrame, pairs: pd.DataFrame, left_out: dict[str, dict[str, str]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`table` and `pairs` without the external pictures that show a lesion of the data set, which go to `left_out`."""
+    known = external.known_by_content(table.set_index("image_id")["split"] == UNDIVIDED, pairs)
+    for row in table[table["image_id"].isin(known)].itertuples():
+        left_out[row.split][row.image_id] = known[row.image_id]
+    gone = pairs["image_id"].isin(known) | pairs["other_image_id"].isin(known)
+    return table[~table["image_id"].isin(known)].reset_index(drop=True), pairs[~gone].reset_index(drop=True)
 
 
-def describe(table: pd.DataFrame, bad: dict[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
-    """The content of audit.json."""
+def divide(table: pd.DataFrame, pairs: pd.DataFrame, arguments: argparse.Namespace) -> None:
+    """Fills `group_id` and `split` of `table`."""
+    table["group_id"] = group_lesions(table, pairs if arguments.audit == "merge" else pairs.head(0))
+    own = table["split"] == UNDIVIDED
+    if arguments.folds:
+        table.loc[own, "split"] = splits.split_into_folds(table[own], arguments.seed, arguments.folds, arguments.fold)
+    else:
+        table.loc[own, "split"] = splits.split_by_group(table[own], arguments.seed)
+
+
+def describe(
+    source: Source,
+    table: pd.DataFrame,
+    bad: dict[str, str],
+    classes: list[str],
+    left_out: dict[str, dict[str, str]],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """The content of audit.json, but for the duplicates."""
+    own = table[table["split"].isin(splits.SHARES)]
     return {
-        "source": describe_source(arguments.source),
-        "n_images": len(table),
-        "n_lesions": int(table["lesion_id"].nunique()),
-        "n_groups": int(table["group_id"].nunique()),
+        "source": source.describe(),
+        "classes": classes,
+        "n_images": len(own),
+        "n_lesions": int(own["lesion_id"].nunique()),
+        "n_groups": int(own["group_id"].nunique()),
         "image_size": arguments.image_size,
-        "missing_ages": int(table["age"].isna().sum()),
-        "unknown_sex": int((table["sex"] == "unknown").sum()),
+        "missing_ages": int(own["age"].isna().sum()),
+        "unknown_sex": int((own["sex"] == "unknown").sum()),
         "skipped_images": [{"image_id": name, "reason": why} for name, why in bad.items()],
-        "split": {"seed": arguments.seed, "shares": splits.SHARES, "classes": splits.share_table(table)},
+        "split": {
+            "seed": arguments.seed,
+            "shares": splits.SHARES,
+            "folds": {"folds": arguments.folds, "fold": arguments.fold} if arguments.folds else None,
+            "classes": splits.share_table(own),
+        },
+        "extra_tests": {
+            name: {
+                "n_images": int((table["split"] == name).sum()),
+                "n_lesions": int(table["lesion_id"][table["split"] == name].nunique()),
+                "left_out": [{"image_id": image, "reason": why} for image, why in known.items()],
+            }
+            for name, known in left_out.items()
+        },
         "fingerprint": splits.fingerprint(table),
     }
 
 
-def write_dataset(folder: Path, table: pd.DataFrame, spool: PictureSpool, audit: dict[str, Any], output: Path) -> None:
-    """Writes Parquet, splits.csv, audit.json and the card into `folder`, and removes the spool."""
+def look_at(
+    folder: Path, table: pd.DataFrame, pictures: dict[str, Path], read_picture: Callable[[str], bytes], source: Source
+) -> list[Reading]:
+    """Writes explore/ and returns what its figures say."""
+    from lesions.exploration import explore  # pulls in Matplotlib: not for --help
+
+    return explore(folder, table, pictures, read_picture, source.title)
+
+
+def write_dataset(folder: Path, table: pd.DataFrame, classes: list[str], read_picture: Callable[[str], bytes]) -> None:
+    """Writes the Parquet files and splits.csv into `folder`."""
     from lesions.parquet import write_split  # pulls in `datasets`: not for --help
 
     (folder / "data").mkdir()
-    with spool.path.open("rb") as file:
-        for split in tqdm(splits.SHARES, desc="writing splits", unit="split"):
-            rows = table[table["split"] == split]
-            write_split(folder / "data", split, rows, partial(spool.read, file))
-    spool.path.unlink()
+    names = [*splits.SHARES, *sorted(set(table["split"]) - set(splits.SHARES))]
+    for split in tqdm(names, desc="writing splits", unit="split"):
+        write_split(folder / "data", split, table[table["split"] == split], classes, read_picture)
     columns = ["image_id", "lesion_id", "group_id", "dx", "split"]
     write_text(folder / "splits.csv", table[columns].to_csv(index=False, lineterminator="\n"))
-    write_json(folder / "audit.json", audit)
-    write_text(folder / "README.md", render_dataset_card(audit, output))
 
 
 def report(audit: dict[str, Any], output: Path) -> None:
@@ -186,12 +277,31 @@ def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
     yield "        " + "".join(f"{name:>16}" for name in names)
     for dx, row in audit["split"]["classes"].items():
         yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names)
+    for name, test in audit["extra_tests"].items():
+        out = len(test["left_out"])
+        yield f"{name}: {test['n_images']} pictures; {out} left out: their lesions are in the data set"
     duplicates = audit["duplicates"]
+    if duplicates["lesions_merged"]:
+        yield f"{len(duplicates['pairs'])} pairs of pictures show one lesion under two ids; these are kept together"
     if duplicates["pairs_across_splits"]:
-        yield f"{duplicates['pairs_across_splits']} pairs of pictures of one lesion lie in two splits; see --audit"
+        yield f"{duplicates['pairs_across_splits']} pairs of pictures of one lesion lie in two splits; see audit.json"
     if audit["skipped_images"]:
         yield f"{len(audit['skipped_images'])} unreadable pictures left out, see audit.json"
     yield f"fingerprint {audit['fingerprint']}"
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    """Pushes the data set to the Hub."""
+    url = publishing.push_folder(
+        "dataset",
+        arguments.hub_dataset_id,
+        arguments.output,
+        PUBLISHED,
+        "Data set and card",
+        private=arguments.private,
+        what_next=f"{arguments.output} is whole; repeat the same command to push it",
+    )
+    print(f"\npublished at {url}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
     python -m benchmarks.leaks /path/to/ham10000
 
-Recall: pairs of pictures with one lesion_id. False alarms: random pairs of pictures of different lesions.
+Recall: pairs of pictures with one lesion_id; and pictures that are turned, cropped, rescaled and recompressed here,
+searched for among all others. False alarms: random pairs of pictures of different lesions, and pairs of different
+diagnoses among those that the whole search finds.
 """
 
 from __future__ import annotations
@@ -10,16 +12,43 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
 from lesions.faults import Faults
-from lesions.images import find_pictures
-from lesions.leaks import MIN_SCORE, find_keypoints, score_pairs
+from lesions.images import decode, find_pictures
+from lesions.leaks import find_keypoints, find_pairs, score_pairs
 from lesions.metadata import find_metadata, read_metadata
 
 RANDOM_PAIRS = 100_000
+ALTERED = 40  # pictures in each of the WAYS
+WAYS = {
+    "turned by 90 degrees": lambda image: image.rotate(90, expand=True),
+    "turned by 35 degrees": lambda image: image.rotate(35, resample=Image.Resampling.BICUBIC),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "cropped to 60 % of the side": lambda image: image.crop(_middle(image, 0.6)).resize(image.size),
+    "shrunk to 40 % of the side": lambda image: image.resize((int(image.width * 0.4), int(image.height * 0.4))),
+    "recompressed at quality 20": lambda image: decode(_jpeg(image, 20)),
+    "all: turned, cropped, quality 40": lambda image: decode(
+        _jpeg(image.rotate(20, resample=Image.Resampling.BICUBIC).crop(_middle(image, 0.7)), 40)
+    ),
+}
+
+
+def _middle(image: Image.Image, share: float) -> tuple[int, int, int, int]:
+    across, down = (int(side * (1 - share) / 2) for side in image.size)
+    return across, down, image.width - across, image.height - down
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    content = BytesIO()
+    image.save(content, "JPEG", quality=quality)
+    return content.getvalue()
 
 
 def main() -> None:
@@ -28,20 +57,52 @@ def main() -> None:
     source = parser.parse_args().source
     table = read_metadata(find_metadata(source), Faults())
     pictures = find_pictures(source, Faults(), wanted=set(table["image_id"]))
-    started = time.monotonic()
-    keypoints = find_keypoints([pictures[name] for name in table["image_id"]], -1)
+    paths = [pictures[name] for name in table["image_id"]]
+    print(f"{'pairs':<40}{'n':>8}{'found':>8}{'share':>10}")
+    known_pairs(table, paths)
+    altered_pictures(table, paths)
 
+
+def known_pairs(table: pd.DataFrame, paths: list[Path]) -> None:
+    """Verification alone, on pairs that are given."""
+    keypoints = find_keypoints(paths, -1)
     lesions = table["lesion_id"].to_numpy()
     one_lesion = [
         pair for rows in table.groupby("lesion_id").indices.values() for pair in itertools.combinations(sorted(rows), 2)
     ]
     drawn = np.random.RandomState(0).randint(0, len(table), (RANDOM_PAIRS, 2))
     different = drawn[lesions[drawn[:, 0]] != lesions[drawn[:, 1]]]
-    print(f"{'pairs':<34}{'n':>8}{f'score >= {MIN_SCORE}':>14}{'share':>10}")
     for name, pairs in (("one lesion_id", np.array(one_lesion)), ("different lesions, at random", different)):
-        reached = score_pairs(keypoints, pairs, -1) >= MIN_SCORE
-        print(f"{name:<34}{len(pairs):>8}{reached.sum():>14}{reached.mean():>10.5f}")
-    print(f"{time.monotonic() - started:.0f} seconds in all")
+        _report(name, len(pairs), int((score_pairs(paths, keypoints, pairs, -1) > 0).sum()))
+
+
+def altered_pictures(table: pd.DataFrame, paths: list[Path]) -> None:
+    """The whole search, for pictures made here from others: candidates and verification."""
+    chosen = np.random.RandomState(1).permutation(len(table))[: ALTERED * len(WAYS)].reshape(len(WAYS), ALTERED)
+    with TemporaryDirectory() as folder:
+        all_paths, expected = list(paths), {}
+        for (way, change), rows in zip(WAYS.items(), chosen, strict=True):
+            for row in rows:
+                expected[len(all_paths)] = (way, row)
+                all_paths.append(Path(folder, f"{len(all_paths)}.jpg"))
+                change(decode(paths[row])).save(all_paths[-1], quality=90)
+        lesions = [*table["lesion_id"], *(f"altered {number}" for number in expected)]
+        started = time.monotonic()
+        found = find_pairs(all_paths, lesions, -1)
+        seconds = time.monotonic() - started
+    partners = set(zip(found["first"], found["second"], strict=True))
+    for way in WAYS:
+        numbers = [number for number, (name, _) in expected.items() if name == way]
+        _report(way, len(numbers), sum((expected[number][1], number) in partners for number in numbers))
+    own = found[found["second"] < len(paths)]
+    dx = table["dx"].to_numpy()
+    crossing = int((dx[own["first"]] != dx[own["second"]]).sum())
+    _report("found in HAM10000, two diagnoses", len(own), crossing)
+    print(f"the search among {len(all_paths)} pictures took {seconds:.0f} seconds")
+
+
+def _report(name: str, count: int, found: int) -> None:
+    print(f"{name:<40}{count:>8}{found:>8}{found / max(1, count):>10.5f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -22,11 +24,17 @@ from lesions.files import whole_file
 STYLE: Any = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
 
 
+@contextmanager
+def styled(**subplots: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure in the project's style, and its axes: `plt.subplots(**subplots)`."""
+    with plt.rc_context(STYLE):
+        yield plt.subplots(**subplots)
+
+
 def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[str], title: str) -> None:
     """Rows are the true diagnosis; each cell shows the share of its row, which is also its shade, and the count."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(9, 6.5))
+    with styled(figsize=(9, 6.5)) as (figure, axes):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(counts.shape):
             if counts[row, column]:
@@ -45,15 +53,14 @@ def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[st
         axes.set(xlabel="predicted", ylabel="true diagnosis", title=title)
         axes.spines[:].set_visible(False)
         figure.colorbar(image, label="share of the true diagnosis (recall on the diagonal)", shrink=0.8)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def save_roc_curves(
     path: Path, probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: list[str], title: str
 ) -> None:
     """One curve a diagnosis, each against all others; diagnoses without a case or a control are left out."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7, 6.5))
+    with styled(figsize=(7, 6.5)) as (figure, axes):
         for number, label in enumerate(labels):
             cases, scores = truth == number, probabilities[:, number]
             if 0 < cases.sum() < len(cases):
@@ -64,10 +71,11 @@ def save_roc_curves(
         axes.set(xlabel="1 - specificity", ylabel="sensitivity", title=title, xlim=(-0.01, 1), ylim=(0, 1.01))
         axes.grid(color="0.92")
         axes.legend(loc="lower right", frameon=False)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes the figure, whole or not at all, and lets go of it."""
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=150, bbox_inches="tight")
     plt.close(figure)

@@ -37,7 +37,7 @@ def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.Da
     if {"image_id", "dx"} <= set(table):
         table = table.rename(columns={"image_id": "image"})
     elif {"image", *map(str.upper, labels)} <= set(table):
-        table["dx"] = _from_one_hot(table, labels)
+        table["dx"] = from_one_hot(table, [label.upper() for label in labels])
     else:
         raise InputError(
             f"the ground truth {path} has the columns {', '.join(table)}; it needs image_id,dx "
@@ -52,7 +52,14 @@ def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.Da
     return known.set_index("image").loc[images].reset_index()
 
 
-def _from_one_hot(table: pd.DataFrame, labels: list[str]) -> pd.Series:
-    marks = table[[label.upper() for label in labels]].apply(pd.to_numeric, errors="coerce")
+def one_hot_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of `table` (of strings) that the ISIC challenges' one-hot form would have: upper case, all 0 or 1."""
+    marks = table[[name for name in table if name.isupper()]].apply(pd.to_numeric, errors="coerce")
+    return [name for name in marks if marks[name].isin([0, 1]).all()]
+
+
+def from_one_hot(table: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """The name, in lower case, of the one of `columns` that each row marks; None where it marks none or several."""
+    marks = table[columns].apply(pd.to_numeric, errors="coerce")
     one_hot = marks.isin([0, 1]).all(axis=1) & (marks.sum(axis=1) == 1)
     return marks.fillna(0).idxmax(axis=1).str.lower().where(one_hot, None)

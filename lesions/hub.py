@@ -10,8 +10,9 @@ from lesions.faults import InputError
 WANTED_FILES = {"model": ["*.json", "*.safetensors"], "dataset": ["*.parquet", "*.json", "*.csv", "README.md"]}
 
 
-def local_folder(name: str, kind: str) -> Path:
-    """The folder of the `kind` ("model" or "dataset") called `name`: a folder on disk, or a snapshot from the Hub.
+def local_folder(name: str, kind: str, everything: bool = False) -> Path:
+    """The folder of the `kind` ("model" or "dataset") called `name`: a folder on disk, or a snapshot from the Hub,
+    of the files that this project writes or of `everything`.
 
     Raises InputError where neither is to be had, with what to do next.
     """
@@ -24,7 +25,7 @@ def local_folder(name: str, kind: str) -> Path:
 
     advice = f"give --{kind} an existing folder, or the Hub id of a {kind}"
     try:
-        return Path(snapshot_download(name, repo_type=kind, allow_patterns=WANTED_FILES[kind]))
+        return Path(snapshot_download(name, repo_type=kind, allow_patterns=None if everything else WANTED_FILES[kind]))
     except HFValidationError as error:
         raise InputError(f"there is no folder {name}, and it is no Hub id; {advice}") from error
     except GatedRepoError as error:

@@ -1,4 +1,4 @@
-"""Lesions that are one: pairs of pictures found by `lesions.leaks`, and the groups that follow from them."""
+"""Lesions that are one: pairs of pictures that show the same skin, and the groups that follow from them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,48 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image, ImageDraw
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from lesions.files import whole_file
+from lesions.images import decode
+
+SHEET_PAIRS = 500  # on the contact sheet, at most
 # What `python -m lesions.leaks` found in HAM10000: columns image_id, other_image_id, score.
 PUBLISHED_PAIRS = Path(__file__).parent / "ham10000_duplicates.csv"
+HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all between are its own
 
 
-def known_pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """The published pairs of which both pictures are in `table`, with lesion and diagnosis of each."""
+def find_merges(table: pd.DataFrame, pictures: dict[str, Path], processes: int) -> pd.DataFrame:
+    """All pairs of pictures in `table` that show one lesion under two ids, with lesion, diagnosis and split of each.
+
+    Those within HAM10000 come from the published list; every other picture is searched for by content, which takes
+    some minutes for each ten thousand.
+    """
     pairs = pd.read_csv(PUBLISHED_PAIRS)
+    names = table["image_id"]
+    unsearched = ~names.between(*HAM10000_IDS)
+    if unsearched.any():
+        from lesions.leaks import find_pairs  # pulls in OpenCV
+
+        found = find_pairs(
+            [pictures[name] for name in names], list(table["lesion_id"]), processes, unsearched.to_numpy()
+        )
+        searched = {"image_id": names.to_numpy()[found["first"]], "other_image_id": names.to_numpy()[found["second"]]}
+        pairs = pd.concat([pairs, pd.DataFrame({**searched, "score": found["score"]})], ignore_index=True)
+    return describe_pairs(pairs, table)
+
+
+def no_merges() -> pd.DataFrame:
+    """What `find_merges` gives where there is nothing to merge."""
+    return pd.DataFrame(
+        columns=["image_id", "other_image_id", "score", "lesion_id", "dx", "other_lesion_id", "other_dx"]
+    )
+
+
+def describe_pairs(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The `pairs` of which both pictures are in `table` under two lesion ids, with what `table` says of each."""
     of_image = table.set_index("image_id")[["lesion_id", "dx"]]
     pairs = pairs[pairs["image_id"].isin(of_image.index) & pairs["other_image_id"].isin(of_image.index)]
     for prefix in ("", "other_"):
@@ -38,13 +70,30 @@ def group_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     return table["lesion_id"].map(leader)
 
 
-def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, merged: bool) -> dict[str, Any]:
+def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, audit: str) -> dict[str, Any]:
     """What audit.json says: every pair with its evidence, and how many lie in two splits. `table` has the splits."""
     split = table.set_index("image_id")["split"]
     across = split.loc[pairs["image_id"]].to_numpy() != split.loc[pairs["other_image_id"]].to_numpy()
     return {
-        "merged": merged,
+        "audit": audit,
+        "lesions_merged": int(table["lesion_id"].nunique() - table["group_id"].nunique()),
         "pairs_across_splits": int(across.sum()),
         "pairs_with_two_diagnoses": int((pairs["dx"] != pairs["other_dx"]).sum()),
         "pairs": pairs.to_dict("records"),
     }
+
+
+def save_contact_sheet(path: Path, pairs: pd.DataFrame, pictures: dict[str, Path], side: int = 150) -> None:
+    """The pairs side by side with their scores, the weakest first, so that a person can judge them."""
+    pairs = pairs.sort_values("score").head(SHEET_PAIRS)
+    columns, width, height = 5, 2 * side + 12, side + 28
+    sheet = Image.new("RGB", (columns * width, -(-len(pairs) // columns) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, row in enumerate(pairs.itertuples()):
+        x, y = number % columns * width, number // columns * height
+        for offset, name in enumerate((row.image_id, row.other_image_id)):
+            sheet.paste(decode(pictures[name]).resize((side, side)), (x + offset * (side + 2), y))
+            draw.text((x + offset * (side + 2), y + side + 1), name, fill="black")
+        draw.text((x, y + side + 13), f"score {row.score}", fill="black")
+    with whole_file(path) as partial:
+        sheet.save(partial)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,31 +10,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Image, Value
 
-from lesions.diagnoses import CODES
-
 ROWS_IN_A_GROUP = 100  # small row groups: the Hub's viewer and random access read one at a time
 BYTES_IN_A_FILE = 400_000_000
 
-FEATURES = Features(
-    {
-        "image": Image(),
-        "label": ClassLabel(names=list(CODES)),
-        "image_id": Value("string"),
-        "lesion_id": Value("string"),
-        "dx_type": Value("string"),
-        "age": Value("float32"),
-        "sex": Value("string"),
-        "localization": Value("string"),
-    }
-)
+
+def features(classes: Sequence[str]) -> Features:
+    """The columns of the data set, with `classes` as the names of the labels."""
+    return Features(
+        {
+            "image": Image(),
+            "label": ClassLabel(names=list(classes)),
+            "image_id": Value("string"),
+            "lesion_id": Value("string"),
+            "dx_type": Value("string"),
+            "age": Value("float32"),
+            "sex": Value("string"),
+            "localization": Value("string"),
+        }
+    )
 
 
-def write_split(folder: Path, split: str, rows: pd.DataFrame, read_picture: Callable[[str], bytes]) -> None:
+def write_split(
+    folder: Path, split: str, rows: pd.DataFrame, classes: Sequence[str], read_picture: Callable[[str], bytes]
+) -> None:
     """Writes the metadata `rows` of one split, with the JPEG bytes that `read_picture(image_id)` gives.
 
     Only one row group of pictures is in memory at a time.
     """
-    schema = FEATURES.arrow_schema
+    columns_of = features(classes)
+    schema = columns_of.arrow_schema
     files: list[Path] = []
     writer: pq.ParquetWriter | None = None
     written = 0
@@ -48,7 +52,7 @@ def write_split(folder: Path, split: str, rows: pd.DataFrame, read_picture: Call
             writer, written = pq.ParquetWriter(files[-1], schema), 0
         columns = {name: batch[name] for name in schema.names if name not in ("image", "label")}
         columns["age"] = batch["age"].astype(object).where(batch["age"].notna(), None)
-        columns["label"] = [FEATURES["label"].str2int(dx) for dx in batch["dx"]]
+        columns["label"] = [columns_of["label"].str2int(dx) for dx in batch["dx"]]
         arrays = [
             pa.array(pictures if name == "image" else list(columns[name]), type=schema.field(name).type)
             for name in schema.names

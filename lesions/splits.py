@@ -38,6 +38,20 @@ def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SH
     return table["group_id"].map(split_of)
 
 
+def split_into_folds(table: pd.DataFrame, seed: int, folds: int, fold: int) -> pd.Series:
+    """Cross-validation: the split of each row, where fold number `fold` (from 0) of `folds` is the validation split.
+
+    The test split is that of `split_by_group` and is held out of every fold; each other group is in the validation
+    split of exactly one fold. Raises InputError as `split_by_group` does.
+    """
+    split = split_by_group(table, seed)
+    others = split != "test"
+    names = {f"fold {number}": 1 / folds for number in range(folds)}
+    chosen = split_by_group(table[others], seed, names) == f"fold {fold}"
+    split[others] = chosen.map({True: "validation", False: "train"})
+    return split
+
+
 def _deal(count: int, shares: dict[str, float]) -> list[str]:
     quotas = apportion(count, list(shares.values()))
     names = np.repeat(list(shares), quotas)

@@ -13,7 +13,7 @@ from conftest import command
 from PIL import Image
 
 from lesions.leaks import find_pairs
-from lesions.merges import PUBLISHED_PAIRS, describe_merges, group_lesions, known_pairs
+from lesions.merges import PUBLISHED_PAIRS, describe_merges, describe_pairs, find_merges, group_lesions
 
 WAYS = {
     "turned": lambda image: image.rotate(90, expand=True),
@@ -63,7 +63,7 @@ def table() -> pd.DataFrame:
 
 
 def test_joined_lesions_form_one_group(table: pd.DataFrame) -> None:
-    pairs = known_pairs(table)
+    pairs = describe_pairs(pd.read_csv(PUBLISHED_PAIRS), table)
     assert len(pairs) == 1
     assert list(group_lesions(table, pairs)) == ["a", "a", "c", "d", "d", "e"]
     chain = pd.DataFrame({"lesion_id": ["b", "c"], "other_lesion_id": ["c", "d"], "dx": "nv", "other_dx": "nv"})
@@ -72,13 +72,35 @@ def test_joined_lesions_form_one_group(table: pd.DataFrame) -> None:
 
 def test_two_diagnoses_are_reported_and_not_merged(table: pd.DataFrame) -> None:
     table.loc[1, "dx"] = "mel"
-    pairs = known_pairs(table)
-    assert list(group_lesions(table, pairs)) == list(table["lesion_id"])
-    report = describe_merges(table.assign(split=["train", "test"] + ["train"] * 4), pairs, merged=True)
+    pairs = describe_pairs(pd.read_csv(PUBLISHED_PAIRS), table)
+    groups = group_lesions(table, pairs)
+    assert list(groups) == list(table["lesion_id"])
+    table = table.assign(split=["train", "test"] + ["train"] * 4, group_id=groups)
+    report = describe_merges(table, pairs, "merge")
     assert report["pairs_with_two_diagnoses"] == 1 and report["pairs_across_splits"] == 1
 
 
-def test_merge_keeps_the_published_pairs_of_ham10000_together(real_data: Path, tmp_path: Path) -> None:
+def test_only_what_no_search_has_covered_is_searched(tmp_path: Path) -> None:
+    names = ["ISIC_0024306", "ISIC_0024307", "new", "new again"]
+    pictures = {}
+    for name, seed in zip(names, (1, 1, 2, 2), strict=True):
+        pictures[name] = tmp_path / f"{name}.jpg"
+        skin(seed).save(pictures[name], quality=90)
+    table = pd.DataFrame({"image_id": names, "lesion_id": names, "dx": "nv"})
+    found = find_merges(table, pictures, processes=1)
+    # The first two lie within HAM10000, whose pairs are known: these are none of them.
+    assert found[["image_id", "other_image_id"]].to_numpy().tolist() == [["new", "new again"]]
+    assert (found["score"] >= 10).all()
+
+
+def test_plain_pictures_have_no_pairs(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path in paths:
+        Image.new("RGB", (40, 30), "pink").save(path)
+    assert len(find_pairs(paths, ["a", "b", "c"], processes=1)) == 0
+
+
+def test_the_published_pairs_of_ham10000_are_kept_together(real_data: Path, tmp_path: Path) -> None:
     audits = {}
     for audit in ("report", "merge", "off"):
         command("data_prep.py", "--source", real_data, "--output", tmp_path / audit, "--audit", audit)
@@ -86,8 +108,10 @@ def test_merge_keeps_the_published_pairs_of_ham10000_together(real_data: Path, t
     assert audits["report"]["fingerprint"] == audits["off"]["fingerprint"] != audits["merge"]["fingerprint"]
     assert audits["report"]["duplicates"]["pairs_across_splits"] > 0 == len(audits["off"]["duplicates"]["pairs"])
     merged = audits["merge"]
-    assert merged["n_groups"] < merged["n_lesions"]
+    assert merged["n_lesions"] - merged["n_groups"] == merged["duplicates"]["lesions_merged"] > 0
+    assert merged["duplicates"]["lesions_merged"] < 0.025 * merged["n_lesions"]
     assert merged["duplicates"]["pairs_across_splits"] <= merged["duplicates"]["pairs_with_two_diagnoses"]
+    assert Image.open(tmp_path / "merge" / "audit_pairs.png").width > 1000
     splits = pd.read_csv(tmp_path / "merge" / "splits.csv")
     assert (splits.groupby("group_id")["split"].nunique() == 1).all()
     for shares in merged["split"]["classes"].values():
