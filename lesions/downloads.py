@@ -21,7 +21,7 @@ ATTEMPTS = 6  # to get one file; each goes on where the one before stopped
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
 THREADS = 8  # downloads at a time, where there are many small ones
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 16  # bytes; what a cut loses at most
 BUSY = (429, 500, 502, 503, 504)
 
 Result = TypeVar("Result")

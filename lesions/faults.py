@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
 
 SHOWN_OF_A_KIND = 20
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(Exception):
@@ -38,7 +40,8 @@ class Faults:
 
 
 def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
-    """Wraps a script's `main`: bad input ends with its message and exit code 2, Ctrl-C with code 130."""
+    """Wraps a script's `main`: bad input or a full disk ends with its message and exit code 2,
+    Ctrl-C with code 130."""
 
     @functools.wraps(main)
     def run() -> None:
@@ -46,6 +49,12 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            print(f"error: {error.filename or 'a file'} could not be written: {error.strerror}", file=sys.stderr)
+            print("make room and run the same command again; what was whole before is so still", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)

@@ -34,6 +34,13 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
+def prepare_data(source: object, output: Path, *options: object, check: int = 0) -> str:
+    """Runs data_prep.py without the search for lesions under two ids; returns what it says on stderr."""
+    return command(
+        "data_prep.py", "--source", source, "--output", output, "--audit", "off", *options, check=check
+    ).stderr
+
+
 def edit_table(source: Path, change) -> None:
     path = source / "HAM10000_metadata.csv"
     change(pd.read_csv(path, dtype=str)).to_csv(path, index=False)
@@ -42,7 +49,7 @@ def edit_table(source: Path, change) -> None:
 def test_writes_the_hub_layout_that_load_dataset_reads(source: Path, tmp_path: Path) -> None:
     edit_table(source, lambda t: t.assign(age=[np.nan, "0.0", *t["age"][2:]], sex=["", "unknown", *t["sex"][2:]]))
     output = tmp_path / "out"
-    command("data_prep.py", "--source", source, "--output", output)
+    prepare_data(source, output)
 
     data = load_dataset(str(output), cache_dir=str(tmp_path / "cache"))
     assert {split: len(part) for split, part in data.items()} == {"train": 42, "validation": 14, "test": 14}
@@ -76,7 +83,7 @@ def test_reports_every_fault_at_once_and_writes_nothing(source: Path, tmp_path: 
     truncated.write_bytes(truncated.read_bytes()[:200])
     next(source.rglob("ISIC_0022.*")).write_bytes(b"")
     before = sorted(tmp_path.rglob("*"))
-    error = command("data_prep.py", "--source", source, "--output", tmp_path / "out", check=2).stderr
+    error = prepare_data(source, tmp_path / "out", check=2)
     for expected in (
         "'wart'",
         "image_id appears more than once (1):\n  ISIC_0002",
@@ -95,34 +102,31 @@ def test_reports_every_fault_at_once_and_writes_nothing(source: Path, tmp_path: 
 
 def test_lists_twenty_of_a_kind_and_counts_the_rest(source: Path, tmp_path: Path) -> None:
     edit_table(source, lambda table: table.assign(dx="wart"))
-    error = command("data_prep.py", "--source", source, "--output", tmp_path / "out", check=2).stderr
+    error = prepare_data(source, tmp_path / "out", check=2)
     assert error.count("'wart'") == 20 and "... and 50 more" in error
 
 
 def test_missing_columns_are_named(source: Path, tmp_path: Path) -> None:
     edit_table(source, lambda table: table.drop(columns=["age", "dx"]))
-    assert (
-        "lacks the columns dx, age"
-        in command("data_prep.py", "--source", source, "--output", tmp_path / "out", check=2).stderr
-    )
+    assert "lacks the columns dx, age" in prepare_data(source, tmp_path / "out", check=2)
 
 
 def test_skip_leaves_unreadable_pictures_out_and_lists_them(source: Path, tmp_path: Path) -> None:
     next(source.rglob("ISIC_0021.*")).write_bytes(b"no picture")
     output = tmp_path / "out"
-    command("data_prep.py", "--source", source, "--output", output, "--on_bad_image", "skip")
+    prepare_data(source, output, "--on_bad_image", "skip")
     audit = json.loads((output / "audit.json").read_text())
     assert [entry["image_id"] for entry in audit["skipped_images"]] == ["ISIC_0021"]
     assert audit["n_images"] == 69 and "ISIC_0021" not in (output / "splits.csv").read_text()
 
 
 def test_same_split_whatever_the_order_of_rows_files_and_processes(source: Path, tmp_path: Path) -> None:
-    command("data_prep.py", "--source", source, "--output", tmp_path / "a", "--num_proc", 1)
+    prepare_data(source, tmp_path / "a", "--num_proc", 1)
     edit_table(source, lambda table: table.sample(frac=1, random_state=0))
     (source / "HAM10000_metadata.csv").rename(source / "HAM10000_metadata")
     (source / "part_0").rename(source / "z")
-    command("data_prep.py", "--source", source, "--output", tmp_path / "b", "--num_proc", 3)
-    command("data_prep.py", "--source", source, "--output", tmp_path / "c", "--seed", 43)
+    prepare_data(source, tmp_path / "b", "--num_proc", 3)
+    prepare_data(source, tmp_path / "c", "--seed", 43)
     first, second, other = (tmp_path / name for name in "abc")
     assert (first / "splits.csv").read_bytes() == (second / "splits.csv").read_bytes()
     for file in first.rglob("*.parquet"):
@@ -132,7 +136,7 @@ def test_same_split_whatever_the_order_of_rows_files_and_processes(source: Path,
 
 def test_a_diagnosis_that_cannot_reach_every_split_is_named(source: Path, tmp_path: Path) -> None:
     edit_table(source, lambda table: table[(table["dx"] != "df") | (table["lesion_id"] == "HAM_0015")])
-    error = command("data_prep.py", "--source", source, "--output", tmp_path / "out", check=2).stderr
+    error = prepare_data(source, tmp_path / "out", check=2)
     assert "fewer lesions than the 3 splits (1):\n  df: 1" in error and not (tmp_path / "out").exists()
 
 
@@ -140,18 +144,18 @@ def test_replaces_an_older_data_set_but_nothing_else(source: Path, tmp_path: Pat
     output = tmp_path / "out"
     output.mkdir()
     (output / "thesis.tex").write_text("years of work")
-    assert "is no data set" in command("data_prep.py", "--source", source, "--output", output, check=2).stderr
+    assert "is no data set" in prepare_data(source, output, check=2)
     assert (output / "thesis.tex").exists()
     (output / "thesis.tex").unlink()
-    command("data_prep.py", "--source", source, "--output", output)
-    command("data_prep.py", "--source", source, "--output", output, "--seed", 1)
+    prepare_data(source, output)
+    prepare_data(source, output, "--seed", 1)
     assert json.loads((output / "audit.json").read_text())["split"]["seed"] == 1
 
 
 def test_load_dataset_sees_a_data_set_made_anew_at_the_same_path(source: Path, tmp_path: Path) -> None:
     splits = []
     for seed in (1, 2):
-        command("data_prep.py", "--source", source, "--output", tmp_path / "out", "--seed", seed)
+        prepare_data(source, tmp_path / "out", "--seed", seed)
         splits.append(load_dataset(str(tmp_path / "out"), split="test")["image_id"][:])
     assert splits[0] != splits[1]
     assert splits[1] == pd.read_csv(tmp_path / "out" / "splits.csv").query("split == 'test'")["image_id"].tolist()
@@ -159,15 +163,15 @@ def test_load_dataset_sees_a_data_set_made_anew_at_the_same_path(source: Path, t
 
 def test_equal_copies_are_one_picture_and_unequal_ones_a_fault(source: Path, tmp_path: Path) -> None:
     shutil.copytree(source / "part_0", source / "PART_0")
-    command("data_prep.py", "--source", source, "--output", tmp_path / "out")
+    prepare_data(source, tmp_path / "out")
     Image.new("RGB", (8, 8)).save(source / "PART_0" / "ISIC_0000.jpg")
-    error = command("data_prep.py", "--source", source, "--output", tmp_path / "out", check=2).stderr
+    error = prepare_data(source, tmp_path / "out", check=2)
     assert "two different pictures of one name (1)" in error
 
 
 def test_wrong_source_says_what_to_give(tmp_path: Path) -> None:
-    assert "there is no folder" in command("data_prep.py", "--source", "nowhere", "--output", "x", check=2).stderr
-    assert "no HAM10000_metadata.csv" in command("data_prep.py", "--source", tmp_path, "--output", "x", check=2).stderr
+    assert "there is no folder" in prepare_data("nowhere", "x", check=2)
+    assert "no HAM10000_metadata.csv" in prepare_data(tmp_path, "x", check=2)
 
 
 def test_the_sample_is_the_same_every_time_and_says_it_is_drawn(sample: Path, tmp_path: Path) -> None:

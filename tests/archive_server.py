@@ -1,0 +1,85 @@
+"""A stand-in on loopback for the archives that hold HAM10000: files with ranges, JSON, and all that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class ArchiveServer(ThreadingHTTPServer):
+    """Serves `files` (bytes, whole or a range of them) and `answers` (JSON) by path with query.
+
+    `cuts`, `busy` and `refused` say how often, or with which status, a path fails.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.answers: dict[str, Any] = {}
+        self.redirects: dict[str, str] = {}
+        self.cuts: Counter[str] = Counter()  # answers that end in the middle
+        self.busy: Counter[str] = Counter()  # answers of 429 before a good one
+        self.refused: dict[str, int] = {}
+        self.requests: list[str] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ArchiveServer
+
+    def log_message(self, *_: Any) -> None: ...
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        server, span = self.server, self.headers.get("Range")
+        server.requests.append(f"{self.command} {self.path}" + (f" {span}" if span else ""))
+        if self.path in server.refused:
+            return self._send(server.refused[self.path], b"{}", {})
+        if server.busy[self.path] > 0:
+            server.busy[self.path] -= 1
+            return self._send(429, b"{}", {"Retry-After": "0"})
+        if self.path in server.redirects:
+            return self._send(303, b"", {"Location": server.redirects[self.path]})
+        if self.path in server.answers:
+            return self._send(200, json.dumps(server.answers[self.path]).encode(), {"Content-Type": "application/json"})
+        if self.path not in server.files:
+            return self._send(404, b"{}", {})
+        content, status, headers = server.files[self.path], 200, {"Accept-Ranges": "bytes"}
+        if span:
+            start = int(span.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                return self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            content, status = content[start:], 206
+        self._send(status, content, headers)
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/octet-stream", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if status in (200, 206) and self.server.cuts[self.path] > 0:
+            self.server.cuts[self.path] -= 1
+            content = content[: len(content) // 2]
+            self.close_connection = True
+        self.wfile.write(content)
+        self.wfile.flush()
+        if self.close_connection:
+            self.connection.close()
