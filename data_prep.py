@@ -224,6 +224,7 @@ def describe(
         "image_size": arguments.image_size,
         "missing_ages": int(own["age"].isna().sum()),
         "unknown_sex": int((own["sex"] == "unknown").sum()),
+        "no_lesion_id": int((own["lesion_id"] == own["image_id"]).sum()),  # each a lesion of its own
         "skipped_images": [{"image_id": name, "reason": why} for name, why in bad.items()],
         "split": {
             "seed": arguments.seed,
@@ -280,6 +281,8 @@ def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
     for name, test in audit["extra_tests"].items():
         out = len(test["left_out"])
         yield f"{name}: {test['n_images']} pictures; {out} left out: their lesions are in the data set"
+    if audit["no_lesion_id"]:
+        yield f"{audit['no_lesion_id']} pictures have no lesion id and count as lesions of their own; see --group_column"
     duplicates = audit["duplicates"]
     if duplicates["lesions_merged"]:
         yield f"{len(duplicates['pairs'])} pairs of pictures show one lesion under two ids; these are kept together"

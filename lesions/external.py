@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,11 @@ class ExternalTest:
 
     @classmethod
     def parse(cls, text: str) -> ExternalTest:
-        """From `NAME=DIR` or `NAME=DIR:GROUND_TRUTH.csv`. Raises ValueError."""
+        """From `NAME=DIR` or `NAME=DIR:GROUND_TRUTH.csv`. Raises ArgumentTypeError."""
         name, _, place = text.partition("=")
         folder, _, truth = place.rpartition(":") if place.endswith(".csv") else (place, "", "")
         if not re.fullmatch(r"\w+", name) or name in SHARES or not folder:
-            raise ValueError(
+            raise ArgumentTypeError(
                 f"{text!r} is not NAME=DIR or NAME=DIR:GROUND_TRUTH.csv, NAME a word and none of {[*SHARES]}"
             )
         return cls(name, Path(folder), Path(truth) if truth else None)

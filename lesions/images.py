@@ -6,6 +6,7 @@ import os
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lesions.faults import Faults
@@ -42,7 +43,10 @@ def decode(picture: Path | bytes) -> Image.Image:
     try:
         with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
             image.load()
-            return ImageOps.exif_transpose(image).convert("RGB")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits of grey, which convert() would cut off at 255
+                upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
+            return upright.convert("RGB")
     except UnidentifiedImageError as error:
         raise BadPicture("not a picture in a format that Pillow knows") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, wanted: dict[str, Any]) -> None:
         name = f"{wanted.get('organization') or 'you'}/{wanted['name']}"
         known = name in self.server.repositories
-        self.server.repositories.setdefault(name, Repository(private=bool(wanted.get("private"))))
+        self.server.repositories.setdefault(name, Repository(private=wanted.get("visibility") == "private"))
         self._answer({"url": f"{self.server.url}/{name}", "name": name}, 409 if known else 200)
 
     def _preupload(self, repository: Repository, wanted: dict[str, Any]) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import command
+from conftest import ROOT, command
 from datasets import load_dataset
+from hub_server import HubServer
 from PIL import Image
+from test_leaks import skin
 
 from lesions.diagnoses import CODES
-from lesions.images import BadPicture, decode, prepare
+from lesions.images import decode, prepare
 
 
 @pytest.fixture
@@ -185,21 +193,10 @@ def encode(path: Path, image: Image.Image, **options) -> Path:
     return path
 
 
-def test_pictures_come_out_upright_rgb_and_never_enlarged(tmp_path: Path) -> None:
-    left_red = Image.new("RGB", (60, 40), "blue")
-    left_red.paste("red", (0, 0, 30, 40))
-    turned = Image.Exif()
-    turned[0x0112] = 6  # stored lying, to be turned a quarter clockwise
-    path = encode(tmp_path / "turned.jpg", left_red, exif=turned, quality=95)
-    upright = decode(prepare(path, 100))
-    assert upright.size == (40, 60) and upright.getpixel((20, 5))[0] > 200 and upright.getpixel((20, 55))[2] > 200
-
+def test_large_pictures_come_out_smaller_and_small_ones_as_they_are(tmp_path: Path) -> None:
     smaller = decode(prepare(encode(tmp_path / "large.png", Image.new("RGB", (600, 450))), 256))
     assert smaller.size == (341, 256)
-    for mode in ("L", "RGBA", "P", "CMYK"):
-        name = f"{mode}.jpg" if mode == "CMYK" else f"{mode}.png"
-        image = decode(prepare(encode(tmp_path / name, Image.new(mode, (20, 10))), 256))
-        assert (image.mode, image.size) == ("RGB", (20, 10))
+    assert decode(prepare(encode(tmp_path / "small.png", Image.new("RGB", (20, 10))), 256)).size == (20, 10)
 
 
 def test_a_fitting_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
@@ -208,11 +205,168 @@ def test_a_fitting_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
     assert prepare(path, 20) != path.read_bytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\xff\xd8\xff\xe0 cut short"])
-def test_bad_pictures_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "bad.jpg").write_bytes(content)
-    with pytest.raises(BadPicture):
-        prepare(tmp_path / "bad.jpg", 256)
+def external_set(folder: Path, source: Path) -> Path:
+    """Two pictures that the source holds, one under its own id and one whose lesion it holds, and four others."""
+    folder.mkdir()
+    names = ["ISIC_0003", "ext_1", "ext_2", "ext_3", "ext_4", "ext_5"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (40, 30), (number, 200, 100)).save(folder / f"{name}.jpg")
+    rows = [(name, "HAM_0009" if name == "ext_1" else "", *(float(code == "mel") for code in CODES)) for name in names]
+    truth = pd.DataFrame(rows, columns=["image", "lesion_id", *map(str.upper, CODES)])
+    truth.to_csv(folder / "truth.csv", index=False)
+    return folder
+
+
+def test_an_external_test_set_is_a_split_without_what_the_data_set_holds(source: Path, tmp_path: Path) -> None:
+    folder, output = external_set(tmp_path / "other clinic", source), tmp_path / "out"
+    test = f"clinic={folder}:{folder / 'truth.csv'}"
+    prepare_data(source, output, "--extra_test", test, "--explore")
+    data = load_dataset(str(output))
+    assert data["clinic"]["image_id"] == ["ext_2", "ext_3", "ext_4", "ext_5"]
+    assert {split: len(data[split]) for split in ("train", "validation", "test")} == {
+        "train": 42,
+        "validation": 14,
+        "test": 14,
+    }
+    audit = json.loads((output / "audit.json").read_text())
+    assert audit["n_images"] == 70 and audit["extra_tests"]["clinic"]["n_images"] == 4
+    reasons = {entry["image_id"]: entry["reason"] for entry in audit["extra_tests"]["clinic"]["left_out"]}
+    assert reasons == {
+        "ISIC_0003": "image_id ISIC_0003 is in the data set",
+        "ext_1": "lesion_id HAM_0009 is in the data set",
+    }
+    assert "`clinic` is an external test set: 4 pictures" in (output / "README.md").read_text()
+
+
+def test_faults_of_an_external_test_set(source: Path, tmp_path: Path) -> None:
+    folder = external_set(tmp_path / "clinic", source)
+    (folder / "ext_2.jpg").unlink()
+    truth = pd.read_csv(folder / "truth.csv").rename(columns={"MEL": "WART"})
+    truth.to_csv(folder / "truth.csv", index=False)
+    error = prepare_data(source, tmp_path / "out", "--extra_test", f"clinic={folder}:{folder / 'truth.csv'}", check=2)
+    assert "picture of clinic missing (1):\n  ext_2" in error and "ext_3: wart" in error
+    assert "is not NAME=DIR" in prepare_data(source, tmp_path / "out", "--extra_test", "test=x", check=2)
+
+
+def test_an_external_picture_of_a_known_lesion_is_found_by_content(source: Path, tmp_path: Path) -> None:
+    known = next(source.rglob("ISIC_0004.*"))
+    skin(4).save(known, quality=90)
+    folder = external_set(tmp_path / "clinic", source)
+    skin(4).rotate(90, expand=True).save(folder / "ext_4.jpg", quality=70)
+    output = tmp_path / "out"
+    test = f"clinic={folder}:{folder / 'truth.csv'}"
+    command("data_prep.py", "--source", source, "--output", output, "--extra_test", test)
+    left_out = json.loads((output / "audit.json").read_text())["extra_tests"]["clinic"]["left_out"]
+    assert "shows the lesion of ISIC_0004" in {entry["image_id"]: entry["reason"] for entry in left_out}["ext_4"]
+    assert "ext_4" not in (output / "splits.csv").read_text()
+
+
+def test_folds_share_the_test_split_and_validate_on_each_lesion_once(source: Path, tmp_path: Path) -> None:
+    validated, tests = [], set()
+    for fold in range(3):
+        prepare_data(source, tmp_path / "out", "--folds", 3, "--fold", fold)
+        splits = pd.read_csv(tmp_path / "out" / "splits.csv")
+        assert (splits.groupby("group_id")["split"].nunique() == 1).all()
+        validated += splits.loc[splits["split"] == "validation", "lesion_id"].unique().tolist()
+        tests.add(tuple(splits.loc[splits["split"] == "test", "image_id"]))
+    assert len(tests) == 1 and len(validated) == len(set(validated)) == 35 - 7
+    assert "is the validation split" in (tmp_path / "out" / "README.md").read_text()
+    assert "--fold one of" in prepare_data(source, tmp_path / "out", "--folds", 3, "--fold", 3, check=2)
+
+
+def test_another_data_set_keeps_its_own_diagnoses(source: Path, tmp_path: Path) -> None:
+    def rename(table: pd.DataFrame) -> pd.DataFrame:
+        table["dx"] = table["dx"].map({code: f"type {code}" for code in CODES}).where(table.index % 10 < 9, "eighth")
+        return table.rename(columns={"image_id": "file", "dx": "type", "lesion_id": "patient"}).drop(columns="age")
+
+    edit_table(source, rename)
+    table = source / "HAM10000_metadata.csv"
+    table.rename(source / "list.csv")
+    options = ("--metadata", source / "list.csv", "--image_column", "file", "--label_column", "type")
+    error = prepare_data(source, tmp_path / "out", *options, "--group_column", "patient", check=2)
+    assert "lesion with two diagnoses" in error
+    prepare_data(source, tmp_path / "out", *options)
+    assert "70 of 70 pictures have no lesion id" in (tmp_path / "out" / "README.md").read_text()
+    edit = pd.read_csv(source / "list.csv", dtype=str)
+    edit["patient"] = edit["patient"].where(edit["type"] != "eighth", "")
+    edit.to_csv(source / "list.csv", index=False)
+    prepare_data(source, tmp_path / "out", *options, "--group_column", "patient")
+    labels = load_dataset(str(tmp_path / "out"))["train"].features["label"].names
+    assert labels == ["eighth", *(f"type {code}" for code in CODES)]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "license: other" in card and "HAM10000" not in card
+
+
+def test_explore_writes_figures_and_a_page_that_stands_alone(source: Path, tmp_path: Path) -> None:
+    prepare_data(source, tmp_path / "out", "--explore")
+    folder = tmp_path / "out" / "explore"
+    figures = {path.name for path in folder.glob("*.png")}
+    assert {"classes.png", "ages.png", "sizes.png", "missing.png", "colours.png", "examples.png"} <= figures
+    page = (folder / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == len(figures) and "http" not in page.replace("http-equiv", "")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(f"explore/{name}" in card for name in figures)
+    # Sentences come from the numbers: seven diagnoses of ten pictures each.
+    assert "makes up 14 % of the pictures, 1 times as many" in card and "All pictures have 40 x 30 pixels" in card
+    assert load_dataset(str(tmp_path / "out"))["train"].num_rows == 42
+
+
+def test_killed_at_any_moment_it_leaves_a_whole_data_set_or_none(source: Path, tmp_path: Path) -> None:
+    output, whole = tmp_path / "out", {}
+    for seed in (1, 2):
+        prepare_data(source, tmp_path / f"seed {seed}", "--seed", seed)
+        whole[contents(tmp_path / f"seed {seed}")] = seed
+    started = time.monotonic()
+    prepare_data(source, output, "--seed", 1)
+    full = time.monotonic() - started
+    killed = 0
+    for number in range(12):
+        options = ["--source", source, "--output", output, "--audit", "off", "--seed", 2, "--num_proc", 1]
+        run = [sys.executable, "data_prep.py", *map(str, options)]
+        process = subprocess.Popen(
+            run, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(full * (0.45 + 0.06 * number))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+        assert not output.exists() or contents(output) in whole
+    assert killed
+    prepare_data(source, output, "--seed", 2)
+    assert whole[contents(output)] == 2
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def contents(folder: Path) -> str:
+    """A digest of all files but the card, which names the folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "README.md":
+            digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def test_push_to_hub_publishes_the_data_set_and_its_card(
+    source: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    options = ["--source", source, "--output", tmp_path / "out", "--audit", "off", "--explore"]
+    options += ["--push_to_hub", "--hub_dataset_id", "you/skin", "--private"]
+    command("data_prep.py", *options, **hub_environment)
+    repository = hub.repositories["you/skin"]
+    assert repository.private and 'load_dataset("you/skin")' in repository.files["README.md"].decode()
+    published = {
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
+    assert set(repository.files) == published
+    for name, content in repository.files.items():
+        assert content == (tmp_path / "out" / name).read_bytes()
+    commits = list(repository.commits)
+    command("data_prep.py", *options, **hub_environment)
+    assert repository.commits == commits  # the same again is no commit
+    error = command("data_prep.py", *options, check=2, **hub_environment | {"HF_TOKEN": "hf_wrong"}).stderr
+    assert "the Hub rejected your token" in error and "nothing was done yet" in error
 
 
 def test_the_real_data_set(real_data: Path, tmp_path: Path) -> None:
