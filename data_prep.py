@@ -282,7 +282,8 @@ def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
         out = len(test["left_out"])
         yield f"{name}: {test['n_images']} pictures; {out} left out: their lesions are in the data set"
     if audit["no_lesion_id"]:
-        yield f"{audit['no_lesion_id']} pictures have no lesion id and count as lesions of their own; see --group_column"
+        count = audit["no_lesion_id"]
+        yield f"{count} pictures have no lesion id and count as lesions of their own; see --group_column"
     duplicates = audit["duplicates"]
     if duplicates["lesions_merged"]:
         yield f"{len(duplicates['pairs'])} pairs of pictures show one lesion under two ids; these are kept together"

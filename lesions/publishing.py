@@ -23,7 +23,9 @@ def check_access(
     from huggingface_hub import HfApi
 
     with _clear_errors(repo_id, what_next):
-        HfApi(token=token).create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+        api = HfApi(token=token)
+        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+        api.auth_check(repo_id, repo_type=kind, write=True)  # create_repo is content with one that exists already
 
 
 def push_folder(

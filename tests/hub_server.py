@@ -88,6 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = self._note_request()
         if found := re.fullmatch(r"/(?:datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)", path):
             return self._send_file(found["id"], found["file"])
+        if path.endswith("/auth-check/write"):
+            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            return self._answer({}, {GOOD_TOKEN: 200, READ_ONLY_TOKEN: 403}.get(token, 401))
         found = re.fullmatch(REPOSITORY + "(?P<rest>/revision/[^/]+|/tree/[^/]+)?", path)
         repository = self.server.repositories.get(found["id"]) if found else None
         if repository is None:
