@@ -27,7 +27,7 @@ def find_merges(table: pd.DataFrame, pictures: dict[str, Path], processes: int) 
     """
     pairs = pd.read_csv(PUBLISHED_PAIRS)
     names = table["image_id"]
-    unsearched = ~names.between(*HAM10000_IDS)
+    unsearched = ~(names.between(*HAM10000_IDS) & (names.str.len() == len(HAM10000_IDS[0])))
     if unsearched.any():
         from lesions.leaks import find_pairs  # pulls in OpenCV
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from hub_server import HubServer
 from PIL import Image
 from test_leaks import skin
 
+import data_prep
 from lesions.diagnoses import CODES
 from lesions.images import decode, prepare
 
@@ -43,10 +46,20 @@ def source(tmp_path: Path) -> Path:
 
 
 def prepare_data(source: object, output: Path, *options: object, check: int = 0) -> str:
-    """Runs data_prep.py without the search for lesions under two ids; returns what it says on stderr."""
-    return command(
-        "data_prep.py", "--source", source, "--output", output, "--audit", "off", *options, check=check
-    ).stderr
+    """Runs data_prep.py's main here, without the search for lesions under two ids; returns what it says on stderr.
+
+    (A process of its own for each of these tests would take most of their time to start.)
+    """
+    arguments = ["data_prep.py", "--source", source, "--output", output, "--audit", "off", "--num_proc", 1, *options]
+    said, code = io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said):
+        patch.setattr(sys, "argv", list(map(str, arguments)))
+        try:
+            data_prep.main()
+        except SystemExit as end:
+            code = end.code
+    assert code == check, said.getvalue()
+    return said.getvalue()
 
 
 def edit_table(source: Path, change) -> None:
@@ -183,7 +196,7 @@ def test_wrong_source_says_what_to_give(tmp_path: Path) -> None:
 
 
 def test_the_sample_is_the_same_every_time_and_says_it_is_drawn(sample: Path, tmp_path: Path) -> None:
-    command("data_prep.py", "--source", "sample", "--output", tmp_path / "again")
+    prepare_data("sample", tmp_path / "again")
     assert (tmp_path / "again" / "splits.csv").read_bytes() == (sample / "splits.csv").read_bytes()
     assert "drawn by a program" in (sample / "README.md").read_text()
 
