@@ -10,10 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT, command
 from datasets import Dataset, DatasetDict
 from safetensors.torch import load_file
+
+from lesions.sample import draw_sample
 
 QUICK = ("--max_steps", 2, "--per_device_eval_batch_size", 64)
 
@@ -160,3 +163,34 @@ def test_class_weights_from_a_recipe_and_numbers_as_yaml_writes_them(sample: Pat
     recipe.write_text("model: recipes/demo-deit\nfrom_scratch: true\nclass_weights: {df: 4}\n")
     error = command("train.py", recipe, "--dataset", sample, "--output_dir", tmp_path / "x", check=2).stderr
     assert "one positive number for each of akiec" in error
+
+
+def test_other_diagnoses_and_an_external_test_set_go_the_whole_way(tmp_path: Path) -> None:
+    source, clinic = tmp_path / "source", tmp_path / "clinic"
+    source.mkdir()
+    clinic.mkdir()
+    draw_sample(source)
+    table = pd.read_csv(source / "HAM10000_metadata.csv")
+    eighth = (table["dx"] == "nv") & (table["lesion_id"].str[-1] == "7")
+    table = table.assign(dx=table["dx"].where(~eighth, "scc"))
+    moved = table[table["lesion_id"].str[-1] == "3"]
+    for name in moved["image_id"]:
+        (source / f"{name}.jpg").rename(clinic / f"{name}.jpg")
+    table.drop(moved.index).to_csv(source / "list.csv", index=False)
+    moved[["image_id", "dx"]].to_csv(clinic / "truth.csv", index=False)
+
+    data, output = tmp_path / "data", tmp_path / "run"
+    options = ("--metadata", source / "list.csv", "--extra_test", f"clinic={clinic}:{clinic / 'truth.csv'}")
+    command("data_prep.py", "--source", source, "--output", data, "--audit", "off", *options)
+    train(output, data, *QUICK)
+    command("evaluate_model.py", "--model", output, "--dataset", data, "--split", "clinic")
+    report = json.loads((output / "evaluation-clinic" / "metrics.json").read_text())
+    assert list(report["per_class"]) == sorted(set(table["dx"])) and len(report["per_class"]) == 8
+    assert report["n_images"] == len(moved) and report["split"] == "clinic"
+    assert (
+        (output / "evaluation-clinic" / "predictions.csv")
+        .read_text()
+        .startswith("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC,SCC")
+    )
+    command("-m", "model_card", output)
+    assert "scc" in (output / "README.md").read_text()
