@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def again_where_cut(what: str, attempt: Callable[[], Result], login: str = "") -
                 raise InputError(_explain(what, status, login)) from error
             asked = error.response.headers.get("Retry-After", "") if error.response is not None else ""
             pause = float(asked) if asked.isdigit() else pause
+            print(f"{what}: the server is busy ({status}); waiting {pause:.0f} seconds", file=sys.stderr)
         except requests.RequestException as error:
             unreachable = isinstance(getattr(error.args[0] if error.args else None, "reason", None), NewConnectionError)
             if unreachable or number == ATTEMPTS - 1:

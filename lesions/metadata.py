@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from lesions.ground_truth import from_one_hot, one_hot_columns
 
 FILE_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata")  # Kaggle's name and the Dataverse's
 TEXT_COLUMNS = ("dx_type", "sex", "localization")
+PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 ISIC_NAMES = {"age_approx": "age", "anatom_site_general": "localization", "diagnosis_confirm_type": "dx_type"}
 
 
@@ -68,6 +70,7 @@ def read_metadata(
     table = table.rename(columns={old: new for old, new in ISIC_NAMES.items() if new not in table})
     table = table.reindex(columns=["lesion_id", "image_id", "dx", *TEXT_COLUMNS, "age"], fill_value="")
     table = table.apply(lambda column: column.str.strip())
+    table["image_id"] = table["image_id"].str.replace(PICTURE_SUFFIX, "", regex=True)  # some tables name the files
     _check_rows(table, faults, classes)
 
     age = pd.to_numeric(table["age"].replace({"": None, "unknown": None}), errors="coerce")

@@ -121,6 +121,7 @@ GOOD_TABLES = {
     + ROW.replace("\n", ",x\n").encode(),
     "quoted commas": (HEADER + ROW.replace("back", '"back, upper"')).encode(),
     "spaces": (HEADER.replace(",", " , ") + ROW.replace(",", " , ")).encode(),
+    "file names": (HEADER + ROW.replace("ISIC_1", "ISIC_1.JPG")).encode(),
     "tabs": (HEADER + ROW).replace(",", "\t").encode(),
     "other order": b"age,dx,image_id,lesion_id,localization,sex,dx_type\n45,nv,ISIC_1,HAM_1,back,male,histo\n",
     "no last line end": (HEADER + ROW).rstrip().encode(),
