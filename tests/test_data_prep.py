@@ -333,14 +333,14 @@ def test_killed_at_any_moment_it_leaves_a_whole_data_set_or_none(source: Path, t
     prepare_data(source, output, "--seed", 1)
     full = time.monotonic() - started
     killed = 0
-    for number in range(12):
+    for number in range(8):
         options = ["--source", source, "--output", output, "--audit", "off", "--seed", 2, "--num_proc", 1]
         run = [sys.executable, "data_prep.py", *map(str, options)]
         process = subprocess.Popen(
             run, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            process.wait(full * (0.45 + 0.06 * number))
+            process.wait(full * (0.45 + 0.09 * number))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
