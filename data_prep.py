@@ -26,7 +26,7 @@ from tqdm import tqdm
 from lesions import external, images, publishing, splits
 from lesions.dataset_card import render_dataset_card
 from lesions.faults import Faults, InputError, exits_cleanly
-from lesions.files import whole_folder, write_json, write_text
+from lesions.files import whole_file, whole_folder, write_json, write_text
 from lesions.merges import describe_merges, find_merges, group_lesions, no_merges, save_contact_sheet
 from lesions.metadata import read_metadata
 from lesions.sources import ARCHIVES, HUB, SAMPLE, Source, open_source
@@ -262,7 +262,8 @@ def write_dataset(folder: Path, table: pd.DataFrame, classes: list[str], read_pi
     for split in tqdm(names, desc="writing splits", unit="split"):
         write_split(folder / "data", split, table[table["split"] == split], classes, read_picture)
     columns = ["image_id", "lesion_id", "group_id", "dx", "split"]
-    write_text(folder / "splits.csv", table[columns].to_csv(index=False, lineterminator="\n"))
+    with whole_file(folder / "splits.csv") as partial:
+        table[columns].to_csv(partial, index=False, lineterminator="\n")
 
 
 def report(audit: dict[str, Any], output: Path) -> None:

@@ -76,8 +76,11 @@ def fingerprint(rows: pd.DataFrame) -> str:
 
     It is taken from the rows themselves, so that whoever loads the data can tell whether they are the same.
     """
-    lines = rows[["image_id", "lesion_id", "dx", "split"]].astype(str).agg(",".join, axis=1)
-    return hashlib.sha256("".join(f"{line}\n" for line in sorted(lines)).encode()).hexdigest()
+    columns = (rows[name].astype(str) for name in ("image_id", "lesion_id", "dx", "split"))
+    digest = hashlib.sha256()
+    for line in sorted(map(",".join, zip(*columns, strict=True))):
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()
 
 
 def share_table(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
