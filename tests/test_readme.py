@@ -27,5 +27,5 @@ def test_every_command_teaches(script: str) -> None:
     help_text = command(*script.split(), "--help").stdout
     shown = re.findall(rf"python {re.escape(script)} .*|accelerate launch {re.escape(script)} .*", README)
     assert shown
-    for option in set(re.findall(r"--\w+", "".join(shown))):
+    for option in set(re.findall(r"--\w+", " ".join(shown))):
         assert option in help_text, option
