@@ -23,6 +23,20 @@ from lesions.metadata import TEXT_COLUMNS
 from lesions.splits import SHARES
 
 EXAMPLES = 8  # pictures of each diagnosis in the grid
+# Columns whose values are shown by diagnosis: column, title, and what to make of it.
+CATEGORIES = (
+    ("sex", "Sex", "Results are also reported by sex, since a model may do worse where it saw less."),
+    (
+        "localization",
+        "Site on the body",
+        "Where the sites of two diagnoses differ, the skin around a lesion may give the diagnosis away.",
+    ),
+    (
+        "dx_type",
+        "How the diagnosis was confirmed",
+        "The way of confirmation goes with the diagnosis, so it leaks the label and must never be a feature.",
+    ),
+)
 SAMPLED = 300  # pictures of each diagnosis whose brightness and colour are measured
 MANY = 12  # bars, at most, of a kind
 
@@ -44,16 +58,18 @@ def explore(
     table = table.assign(
         pixels=[_size(pictures[name]) for name in tqdm(table["image_id"], desc="sizes", unit="picture")]
     )
-    draw = [_classes, _pictures_a_lesion, _ages, _sexes, _sites, _confirmation, _sizes, _missing]
-    readings = [reading for function in draw if (reading := function(folder, table))]
+    readings = [_classes(folder, table), _pictures_a_lesion(folder, table), _ages(folder, table)]
+    readings += [_shares(folder, table, *category) for category in CATEGORIES]
+    readings += [_sizes(folder, table), _missing(folder, table)]
     readings += [_colours(folder, table, read_picture), _examples(folder, table, read_picture)]
+    found = [reading for reading in readings if reading]  # a column without values has no figure
 
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
-    sources = {r.file: b64encode((folder / r.file).read_bytes()).decode() for r in readings}
+    sources = {r.file: b64encode((folder / r.file).read_bytes()).decode() for r in found}
     for name, template in (("README.md", "exploration.md.j2"), ("index.html", "exploration.html.j2")):
-        page = environment.get_template(template).render(title=title, readings=readings, sources=sources)
+        page = environment.get_template(template).render(title=title, readings=found, sources=sources)
         write_text(folder / name, page)
-    return readings
+    return found
 
 
 def _size(path: Path) -> str:
@@ -129,40 +145,7 @@ def _ages(folder: Path, table: pd.DataFrame) -> Reading | None:
     )
 
 
-def _sexes(folder: Path, table: pd.DataFrame) -> Reading | None:
-    return _shares(
-        folder,
-        table,
-        "sex",
-        "sexes.png",
-        "Sex",
-        "Results are also reported by sex, since a model may do worse where it saw less.",
-    )
-
-
-def _sites(folder: Path, table: pd.DataFrame) -> Reading | None:
-    return _shares(
-        folder,
-        table,
-        "localization",
-        "sites.png",
-        "Site on the body",
-        "Where the sites of two diagnoses differ, the skin around a lesion may give the diagnosis away.",
-    )
-
-
-def _confirmation(folder: Path, table: pd.DataFrame) -> Reading | None:
-    return _shares(
-        folder,
-        table,
-        "dx_type",
-        "confirmation.png",
-        "How the diagnosis was confirmed",
-        "The way of confirmation goes with the diagnosis, so it leaks the label and must never be a feature.",
-    )
-
-
-def _shares(folder: Path, table: pd.DataFrame, column: str, file: str, title: str, lesson: str) -> Reading | None:
+def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: str) -> Reading | None:
     """The shares of the values of `column` in each diagnosis, as stacked bars."""
     if table[column].nunique() < 2:
         return None
@@ -181,13 +164,13 @@ def _shares(folder: Path, table: pd.DataFrame, column: str, file: str, title: st
         axes.invert_yaxis()
         axes.set(xlabel="share of the diagnosis's pictures", xlim=(0, 1))
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
-        save_figure(figure, folder / file)
+        save_figure(figure, folder / f"{column}.png")
     top = values.value_counts(normalize=True)
     spread = (shares.max() - shares.min()).sort_values(ascending=False)
     value = spread.index[0]
     least, most = shares[value].idxmin(), shares[value].idxmax()
     return Reading(
-        file,
+        f"{column}.png",
         title,
         f"The most frequent is `{top.index[0]}` ({_percent(top.iloc[0])} of all pictures); the diagnoses differ most "
         f"in `{value}`, from {_percent(shares.loc[least, value])} ({least}) to {_percent(shares.loc[most, value])} "

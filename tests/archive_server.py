@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from stand_in import StandIn
 
-class ArchiveServer(ThreadingHTTPServer):
+
+class ArchiveServer(StandIn):
     """Serves `files` (bytes, whole or a range of them) and `answers` (JSON) by path with query.
 
     `cuts`, `busy` and `refused` say how often, or with which status, a path fails.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.files: dict[str, bytes] = {}
         self.answers: dict[str, Any] = {}
         self.redirects: dict[str, str] = {}
         self.cuts: Counter[str] = Counter()  # answers that end in the middle
         self.busy: Counter[str] = Counter()  # answers of 429 before a good one
         self.refused: dict[str, int] = {}
-        self.requests: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):

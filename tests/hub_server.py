@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from stand_in import StandIn
 
 GOOD_TOKEN, READ_ONLY_TOKEN = "hf_writer", "hf_reader"
 REPOSITORY = r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)"
@@ -23,25 +24,14 @@ class Repository:
     private: bool = False
 
 
-class HubServer(ThreadingHTTPServer):
+class HubServer(StandIn):
     """Serves repositories from memory. `drop_uploads` uploads are cut off in the middle before one succeeds."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.repositories: dict[str, Repository] = {}
         self.large_files: dict[str, bytes] = {}  # by sha256
         self.drop_uploads = 0
-        self.requests: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):
