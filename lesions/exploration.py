@@ -23,6 +23,8 @@ from lesions.metadata import TEXT_COLUMNS
 from lesions.splits import SHARES
 
 EXAMPLES = 8  # pictures of each diagnosis in the grid
+SAMPLED = 300  # pictures of each diagnosis whose brightness and colour are measured
+MANY = 12  # bars, at most, of a kind
 # Columns whose values are shown by diagnosis: column, title, and what to make of it.
 CATEGORIES = (
     ("sex", "Sex", "Results are also reported by sex, since a model may do worse where it saw less."),
@@ -37,8 +39,6 @@ CATEGORIES = (
         "The way of confirmation goes with the diagnosis, so it leaks the label and must never be a feature.",
     ),
 )
-SAMPLED = 300  # pictures of each diagnosis whose brightness and colour are measured
-MANY = 12  # bars, at most, of a kind
 
 
 @dataclass(frozen=True)

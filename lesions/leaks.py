@@ -73,6 +73,14 @@ def find_pairs(
     return table[table["score"] > 0].sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
+def name_pairs(found: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
+    """What `find_pairs` gives, by the names of the pictures: columns image_id, other_image_id, score."""
+    ids = names.to_numpy()
+    return pd.DataFrame(
+        {"image_id": ids[found["first"]], "other_image_id": ids[found["second"]], "score": found["score"]}
+    )
+
+
 def find_keypoints(paths: Sequence[Path], processes: int) -> Keypoints:
     """The keypoints of every picture."""
     tasks = (delayed(_describe)(path) for path in paths)
@@ -155,9 +163,9 @@ def _words(descriptors: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
         (descriptors[start : start + 8192].astype(np.float32) @ centres.T - half_norms).argmax(axis=1)
         for start in tqdm(range(0, len(descriptors), 8192), desc="looking words up")
     ]
-    order = np.argsort(np.concatenate(nearest), kind="stable")
-    sizes = np.bincount(np.concatenate(nearest), minlength=len(centres))
-    return np.split(order, np.cumsum(sizes)[:-1])
+    word = np.concatenate(nearest)
+    sizes = np.bincount(word, minlength=len(centres))
+    return np.split(np.argsort(word, kind="stable"), np.cumsum(sizes)[:-1])
 
 
 def _votes(descriptors: NDArray[np.uint8], picture: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
@@ -271,10 +279,7 @@ def main() -> None:
     faults.raise_if_any("mend these first; data_prep.py checks the pictures too")
 
     found = find_pairs([pictures[name] for name in table["image_id"]], list(table["lesion_id"]), arguments.num_proc)
-    names = table["image_id"].to_numpy()
-    pairs = pd.DataFrame(
-        {"image_id": names[found["first"]], "other_image_id": names[found["second"]], "score": found["score"]}
-    )
+    pairs = name_pairs(found, table["image_id"])
     with whole_file(arguments.pairs) as partial:
         pairs.to_csv(partial, index=False, lineterminator="\n")
     if arguments.sheet:

@@ -29,13 +29,11 @@ def find_merges(table: pd.DataFrame, pictures: dict[str, Path], processes: int) 
     names = table["image_id"]
     unsearched = ~(names.between(*HAM10000_IDS) & (names.str.len() == len(HAM10000_IDS[0])))
     if unsearched.any():
-        from lesions.leaks import find_pairs  # pulls in OpenCV
+        from lesions.leaks import find_pairs, name_pairs  # pulls in OpenCV
 
-        found = find_pairs(
-            [pictures[name] for name in names], list(table["lesion_id"]), processes, unsearched.to_numpy()
-        )
-        searched = {"image_id": names.to_numpy()[found["first"]], "other_image_id": names.to_numpy()[found["second"]]}
-        pairs = pd.concat([pairs, pd.DataFrame({**searched, "score": found["score"]})], ignore_index=True)
+        paths, lesions = [pictures[name] for name in names], list(table["lesion_id"])
+        found = find_pairs(paths, lesions, processes, unsearched.to_numpy())
+        pairs = pd.concat([pairs, name_pairs(found, names)], ignore_index=True)
     return describe_pairs(pairs, table)
 
 
