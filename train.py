@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections import Counter
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json
 from lesions.hub import local_folder, public_name
 from lesions.recipes import FLAG, parse_with_recipe
-from lesions.runs import RECORD, describe_settings, describe_training, find_checkpoint
+from lesions.runs import CURVES, RECORD, describe_settings, describe_training, find_checkpoint
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -61,6 +62,44 @@ def own_options() -> argparse.ArgumentParser:
         "(square root of the inverse), none; a recipe may give `diagnosis: weight` (default: sqrt)",
     )
     add(
+        "--layer_decay",
+        type=float,
+        default=1.0,
+        help="learning rate of a layer, as a share of that of the layer above it; --learning_rate is that of the "
+        "heads (default: 1)",
+    )
+    add(
+        "--low_side",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="side of the pictures in the first epochs, for speed; DeiT and ViT interpolate their positions",
+    )
+    add("--low_epochs", type=float, default=0, help="how many epochs take pictures of --low_side (default: 0)")
+    add(
+        "--mixing",
+        type=float,
+        default=0,
+        metavar="SHARE",
+        help="share of the batches whose pictures are mixed in pairs, by mixup or CutMix (default: 0)",
+    )
+    add("--teacher", help="trained classifier of the same diagnoses, a folder or a Hub id, to learn from as well")
+    add(
+        "--distillation",
+        choices=("hard", "soft", "none"),
+        default="hard",
+        help="what DeiT's distillation token learns from --teacher: its decisions or its probabilities (default: hard)",
+    )
+    add("--distillation_alpha", type=float, default=0.5, help="the teacher's share of the loss (default: 0.5)")
+    add("--distillation_temperature", type=float, default=3, help="for soft distillation (default: 3)")
+    add(
+        "--decision",
+        choices=("balanced", "f1", "accuracy", "none"),
+        default="none",
+        help="metric for which the validation split sets the share of each diagnosis among the decisions; this and a "
+        "temperature for honest probabilities are put into the saved head; none: the temperature alone (default: none)",
+    )
+    add(
         "--early_stopping_patience",
         type=int,
         default=0,
@@ -82,6 +121,11 @@ def own_options() -> argparse.ArgumentParser:
 @exits_cleanly
 def main() -> None:
     options, training = parse_with_recipe(own_options())
+    from lesions.figures import save_training_curves
+
+    if training.process_index > 0:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends: the first one tells for all
+    use_all_cores(training)
     push, training.push_to_hub = training.push_to_hub, False  # the Trainer's own push would send its card and pickles
     if push:
         model_card.check_access(training.hub_model_id, training.hub_token, bool(training.hub_private_repo))
@@ -97,11 +141,25 @@ def main() -> None:
     save_record(trainer, record)
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_model(_internal_call=True)  # the best one: the Trainer has loaded it
     seconds = None if checkpoint else round(time.monotonic() - started)  # of a continued run only the end is known
-    save_record(trainer, record | {"status": "finished", "seconds": seconds, **describe_training(trainer)})
+    decision = decide(trainer, options.decision, list(record["train_counts"].values()))
+    trainer.save_model(_internal_call=True)  # the best one, with the decision: the Trainer has loaded it
+    record |= {"status": "finished", "seconds": seconds, **describe_training(trainer), "decision": decision}
+    save_record(trainer, record)
+    trainer.leave()
     if trainer.is_world_process_zero():
+        save_training_curves(Path(training.output_dir) / CURVES, trainer.state.log_history)
         finish(Path(training.output_dir), options.dataset, training if push else None)
+
+
+def use_all_cores(training: LesionTrainingArguments) -> None:
+    """`accelerate launch` without a config gives each process one thread: half the speed on two cores."""
+    import psutil
+    import torch
+
+    alone_on_cpu = training.device.type == "cpu" and training.world_size == 1
+    if alone_on_cpu and "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(psutil.cpu_count(logical=False) or os.cpu_count() or 1)
 
 
 def build_trainer(
@@ -112,24 +170,32 @@ def build_trainer(
     import transformers
     from transformers import EarlyStoppingCallback
 
-    from lesions.model import load_for_training, load_processor
-    from lesions.pictures import LesionPictures, collate
+    from lesions.distillation import Distillation, Teacher
+    from lesions.model import load_for_training, load_processor, see_whole_picture
+    from lesions.pictures import Augmentation, LesionPictures, collate
     from lesions.trainer import WeightedTrainer, compute_metrics
 
     transformers.set_seed(training.seed)  # before the new head is drawn
     labels = label_names(dataset)
     folder = local_folder(options.model, "model")
     processor = load_processor(folder)
+    see_whole_picture(processor)
+    augmentation = Augmentation(training.seed, options.low_side, options.low_epochs)
     model = load_for_training(folder, labels, options.from_scratch, options.new_head)
     counts = count_labels(dataset["train"], labels)
     weights = class_weights(options.class_weights, counts)
+    distilled = options.teacher and options.distillation != "none"
 
     trainer = WeightedTrainer(
         model=model,
         args=training,
         class_weights=list(weights.values()),
-        train_dataset=LesionPictures(dataset["train"], processor, augment_seed=training.seed),
-        eval_dataset=LesionPictures(dataset["validation"], processor),
+        layer_decay=options.layer_decay,
+        mixing=options.mixing,
+        teacher=Teacher(local_folder(options.teacher, "model"), labels, processor) if distilled else None,
+        distillation=Distillation(options.distillation, options.distillation_alpha, options.distillation_temperature),
+        train_dataset=LesionPictures(dataset["train"], processor, augmentation, keep=True),
+        eval_dataset=LesionPictures(dataset["validation"], processor, keep=True),
         data_collator=collate,
         processing_class=processor,
         compute_metrics=compute_metrics,
@@ -143,11 +209,27 @@ def build_trainer(
         "dataset": describe_dataset(options.dataset, dataset),
         "train_counts": counts,
         "class_weights": {"scheme": options.class_weights, "weights": weights},
+        "teacher": public_name(options.teacher) if distilled else None,
         "precision": "bfloat16 autocast" if training.bf16 else "float32",
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
         "processes": training.world_size,
         "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
     }
+
+
+def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, Any]:
+    """Fits the decision on the validation split, puts it into the model's head, and says what that changed."""
+    import numpy as np
+
+    from lesions.decision import fit_decision, fold_decision
+    from lesions.metrics import headline
+
+    predicted = trainer.predict(trainer.eval_dataset, metric_key_prefix="validation")
+    logits, truth = np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
+    decision = fit_decision(logits, truth, np.array(counts) / sum(counts), aim)
+    fold_decision(trainer.accelerator.unwrap_model(trainer.model), decision)
+    folded = logits / decision["temperature"] + np.array(decision["bias"])
+    return {**decision, "before": headline(logits, truth), "after": headline(folded, truth)}
 
 
 def count_labels(rows: Dataset, labels: list[str]) -> dict[str, int]:

@@ -74,6 +74,25 @@ def save_roc_curves(
         save_figure(figure, path)
 
 
+def save_training_curves(path: Path, log: list[dict[str, float]]) -> None:
+    """Loss on the left, validation metrics on the right, by epoch, from the Trainer's log."""
+    losses = [(entry["epoch"], entry["loss"]) for entry in log if "loss" in entry]
+    evaluations = [entry for entry in log if "eval_loss" in entry]
+    epochs = [entry["epoch"] for entry in evaluations]
+    with styled(figsize=(10, 4), ncols=2, layout="constrained") as (figure, (left, right)):
+        if losses:
+            left.plot(*zip(*losses, strict=True), color="0.7", linewidth=1, label="training, of the last steps")
+        left.plot(epochs, [entry["eval_loss"] for entry in evaluations], "o-", markersize=3, label="validation")
+        left.set(xlabel="epoch", title="class-weighted cross-entropy", ylim=(0, None))
+        for name in ("roc_auc_macro", "accuracy", "balanced_accuracy", "f1_macro"):
+            right.plot(epochs, [entry[f"eval_{name}"] for entry in evaluations], "o-", markersize=3, label=name)
+        right.set(xlabel="epoch", title="validation", ylim=(None, 1))
+        for axes in (left, right):
+            axes.grid(color="0.92")
+            axes.legend(frameon=False)
+        save_figure(figure, path)
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes the figure, whole or not at all, and lets go of it."""
     with whole_file(path) as partial:

@@ -32,6 +32,12 @@ def softmax(logits: Array) -> Array:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
+def headline(logits: Array, labels: NDArray[np.int64]) -> dict[str, float]:
+    """The headline metrics of logits (n, classes) and label numbers (n,)."""
+    measured = LesionMetrics().compute(predictions=softmax(logits), references=labels)
+    return {name: measured[name] for name in HEADLINE}
+
+
 class LesionMetrics(evaluate.Metric):
     """Every figure of `metrics.json` but the intervals, from probabilities and labels.
 

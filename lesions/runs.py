@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesions.checkpoints import last_whole_checkpoint, what_is_broken
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
 from lesions.hub import public_name
@@ -12,19 +13,23 @@ from lesions.hub import public_name
 if TYPE_CHECKING:
     from lesions.trainer import LesionTrainingArguments, WeightedTrainer
 
-RECORD = "training.json"
+RECORD, CURVES = "training.json", "training_curves.png"
 
-# Options that say where and how fast, not what: they are not recorded, and may differ when a run is continued.
+# Options that say where and how fast, not what; and the decision, which is fitted at the end. They are not recorded,
+# and may differ when a run is continued.
 INCIDENTAL = (
     *("output_dir", "run_name", "resume_from_checkpoint", "push_to_hub", "hub_", "project", "trackio_"),
     *("logging_", "log_", "report_to", "disable_tqdm", "dataloader_num_workers", "dataloader_pin_memory"),
-    *("local_rank", "save_total_limit", "recipe", "dataset", "parallelism_config", "accelerator_config", "debug"),
+    *("local_rank", "save_total_limit", "recipe", "dataset", "decision", "parallelism_config", "accelerator_config"),
+    "debug",
 )
 
 
 def describe_settings(options: dict[str, Any], training: LesionTrainingArguments) -> dict[str, Any]:
     """Every option that decides what the run computes: the script's own, and those of TrainingArguments not None."""
     merged = {**training.to_dict(), **options, "model": public_name(options["model"])}
+    if options["teacher"]:
+        merged["teacher"] = public_name(options["teacher"])
     return {name: value for name, value in merged.items() if value is not None and not name.startswith(INCIDENTAL)}
 
 
@@ -35,12 +40,10 @@ def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any])
     that was not asked for.
     Raises InputError where `output_dir` holds anything else, or the checkpoint that was asked for is not there.
     """
-    from transformers.trainer_utils import get_last_checkpoint
-
     output, asked = Path(training.output_dir), training.resume_from_checkpoint
     if asked and asked.lower() not in ("true", "last"):
-        if not (Path(asked) / "trainer_state.json").is_file():
-            raise InputError(f"--resume_from_checkpoint {asked} is no checkpoint-N folder of a run")
+        if fault := what_is_broken(Path(asked)):
+            raise InputError(f"--resume_from_checkpoint {asked} is no whole checkpoint-N folder of a run: {fault}")
         return asked
     if not output.exists() or not any(output.iterdir()):
         if asked:
@@ -49,9 +52,12 @@ def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any])
     if not (output / RECORD).is_file():
         raise InputError(f"{output} is not empty and holds no run of this program; give another --output_dir")
     _check_same_run(output, identity)
-    checkpoint = get_last_checkpoint(str(output))
-    print(f"continuing {checkpoint}" if checkpoint else f"{output} holds a run without a checkpoint: starting it anew")
-    return checkpoint
+    checkpoint = last_whole_checkpoint(output)
+    if checkpoint is None:
+        print(f"{output} holds a run without a whole checkpoint: starting it anew")
+        return None
+    print(f"continuing {checkpoint}")
+    return str(checkpoint)
 
 
 def _check_same_run(output: Path, identity: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,22 +12,49 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
-from torch.nn.functional import cross_entropy
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from torch.nn.functional import one_hot
+from transformers import (
+    EvalPrediction,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
-from lesions.metrics import HEADLINE, LesionMetrics, softmax
+from lesions.checkpoints import last_whole_checkpoint
+from lesions.distillation import Distillation, Teacher
+from lesions.faults import InputError
+from lesions.layer_decay import parameter_groups
+from lesions.metrics import headline
+from lesions.mixing import mix
 from lesions.pictures import LesionPictures
+from lesions.progress import EpochProgress
 
 
 def fast_bfloat16() -> bool:
-    """Whether this machine computes faster in bfloat16: a GPU since Ampere, or a CPU with AMX tiles.
+    """Whether this machine computes faster in bfloat16: a GPU since Ampere, or a CPU that is seen to.
 
-    AVX-512-BF16 alone does not count: DeiT-tiny trained at 14 pictures a second with it and at 22 without.
+    What a CPU says of itself does not tell: with AVX-512-BF16 and without AMX, one multiplied matrices at a fifth
+    of the time of float32 and another took longer. So a layer of DeiT-tiny is timed, which takes 0.1 seconds.
     """
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported()
+    if torch.accelerator.is_available():
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+    def seconds(dtype: torch.dtype) -> float:
+        inputs, weights = torch.randn(4096, 192, dtype=dtype), torch.randn(768, 192, dtype=dtype)
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            torch.nn.functional.linear(inputs, weights)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
 
 
 @dataclass
@@ -50,6 +79,7 @@ class LesionTrainingArguments(TrainingArguments):
     # The two-token DeiT takes no `labels`, so the Trainer can't read their name off its signature.
     label_names: list[str] | None = None
     bf16: bool = fast_bfloat16()
+    use_cpu: bool = not torch.accelerator.is_available()  # else bf16 is refused on a CPU
     dataloader_pin_memory: bool = torch.cuda.is_available()  # else torch warns that there is nothing to pin for
     seed: int = 42
 
@@ -81,13 +111,37 @@ class WeightedTrainer(Trainer):
     A model with two heads (DeiT with its distillation token) is trained on the mean of both heads' losses.
     """
 
+    optimizer: torch.optim.Optimizer | None
+
     # compute_loss normalises over the whole accumulated batch; the Trainer must not divide again.
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *args: Any, class_weights: list[float], **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        class_weights: list[float],
+        layer_decay: float = 1.0,
+        mixing: float = 0.0,
+        teacher: Teacher | None = None,
+        distillation: Distillation | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self.class_weights = torch.tensor(class_weights, device=self.args.device)
+        self.layer_decay, self.mixing, self.distillation = layer_decay, mixing, distillation
+        self.teacher = teacher.to(self.args.device) if teacher else None
         self.add_callback(AnnounceEpoch())
+        self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
+        self.add_callback(EpochProgress())
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimiser that the options name, with a learning rate for each layer."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            groups = parameter_groups(model, self.args.learning_rate, self.layer_decay, self.args.weight_decay)
+            self.optimizer = kind(groups, **options)
+        return super().create_optimizer(model)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
@@ -98,6 +152,24 @@ class WeightedTrainer(Trainer):
         total = sum((self.class_weights[part].sum() for part in labels), start=torch.zeros((), device=device))
         return batches, self.accelerator.gather(total).sum()
 
+    def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **options: Any) -> Any:
+        """One micro-batch forward and backward. Raises InputError where the loss is no finite number."""
+        loss = super().training_step(model, inputs, *args, **options)
+        if not torch.isfinite(loss):
+            self._give_up(loss.item(), inputs)
+        return loss
+
+    def _give_up(self, loss: float, inputs: dict[str, torch.Tensor]) -> None:
+        pictures = self.train_dataset.rows["image_id"]
+        names = ", ".join(pictures[row] for row in inputs["rows"].tolist())
+        checkpoint = last_whole_checkpoint(Path(self.args.output_dir))
+        raise InputError(
+            f"the loss of step {self.state.global_step + 1} is {loss}, so the training was stopped before it.\n"
+            f"the batch's pictures: {names}\n"
+            f"the last good checkpoint: {checkpoint or 'none yet'}\n"
+            "usual causes: a learning rate too high (try half), or float16 (try --fp16 false --bf16)"
+        )
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -106,21 +178,43 @@ class WeightedTrainer(Trainer):
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """The weighted loss; `num_items_in_batch` is the sum of class weights that `get_batch_samples` gave."""
-        labels = inputs["labels"]
-        outputs = model(pixel_values=inputs["pixel_values"])
-        heads = [outputs[name] for name in ("cls_logits", "distillation_logits") if name in outputs]
-        losses = [
-            cross_entropy(logits.float(), labels, reduction="none", label_smoothing=self.args.label_smoothing_factor)
-            for logits in heads or [outputs["logits"]]
-        ]
+        pixels, labels = inputs["pixel_values"], inputs["labels"]
         weights = self.class_weights[labels]
-        weighted_sum = (weights * torch.stack(losses).mean(0)).sum()
+        targets = one_hot(labels, len(self.class_weights)) * weights[:, None]
+        if model.training and self.mixing:
+            pixels, targets = mix(pixels, targets, self.mixing, self._draws(inputs))
+        # Pictures smaller than the model's own make it interpolate the positions of its patches.
+        resized = pixels.shape[-1] != getattr(self.model.config, "image_size", pixels.shape[-1])
+        outputs = model(pixel_values=pixels, **({"interpolate_pos_encoding": True} if resized else {}))
+        weighted_sum = self._weighted_sum(outputs, pixels, targets, model.training)
         if model.training:
             # Data-parallel gradients are averaged over the processes, and the normaliser spans them all.
             loss = weighted_sum * self.accelerator.num_processes / num_items_in_batch
         else:
             loss = weighted_sum / weights.sum()
         return (loss, {"logits": outputs["logits"]}) if return_outputs else loss
+
+    def _weighted_sum(self, outputs: Any, pixels: torch.Tensor, targets: torch.Tensor, training: bool) -> torch.Tensor:
+        """The batch's loss, summed over pictures; `targets` (batch, classes) hold each one's weight on its class."""
+        smoothing = self.args.label_smoothing_factor if training else 0.0
+        weights = targets.sum(-1, keepdim=True)
+        smooth = (1 - smoothing) * targets + smoothing * weights / targets.shape[-1]
+
+        def on_labels(logits: torch.Tensor) -> torch.Tensor:
+            return -(smooth * logits.float().log_softmax(-1)).sum()
+
+        if "cls_logits" not in outputs:
+            return on_labels(outputs["logits"])
+        class_token, distillation_token = outputs["cls_logits"], outputs["distillation_logits"]
+        if not (training and self.teacher and self.distillation):
+            return (on_labels(class_token) + on_labels(distillation_token)) / 2
+        taught = self.distillation.loss(distillation_token.float(), self.teacher(pixels))
+        alpha = self.distillation.alpha
+        return (1 - alpha) * on_labels(class_token) + alpha * (weights[:, 0] * taught).sum()
+
+    def _draws(self, inputs: dict[str, torch.Tensor]) -> np.random.Generator:
+        """What a micro-batch draws depends on the seed, the step and its pictures alone, so a resume draws alike."""
+        return np.random.default_rng((self.args.seed, self.state.global_step, *inputs["rows"].tolist()))
 
     def prediction_step(self, model: nn.Module, *args: Any, **options: Any) -> tuple:
         """Evaluates in float32, as `pipeline()` and evaluate_model.py do, whatever the training computes in."""
@@ -129,9 +223,10 @@ class WeightedTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Saves a checkpoint, and the best model so far at the top of the run folder: a whole model at any time."""
-        super()._save_checkpoint(model, trial)
-        if self.state.best_global_step in (None, self.state.global_step):
-            self.save_model(_internal_call=True)
+        with _writing(Path(self.args.output_dir)):
+            super()._save_checkpoint(model, trial)
+            if self.state.best_global_step in (None, self.state.global_step):
+                self.save_model(_internal_call=True)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Saves the model so that each file appears whole, and without training_args.bin, which is a pickle."""
@@ -166,8 +261,34 @@ class WeightedTrainer(Trainer):
         saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         self.model.load_state_dict(saved.state_dict())
 
+    def leave(self) -> None:
+        """Ends trackers and takes this process out of its group: to be called by every process, before it ends.
+
+        A thread of gloo may still wait for Python's lock, to drop the tensors of the last collective. A process that
+        ends meanwhile is aborted, and one that destroys its group waits for ever. A moment's sleep frees the lock.
+        """
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.num_processes > 1:
+            time.sleep(0.2)
+        self.accelerator.end_training()
+
     def create_model_card(self, *args: Any, **options: Any) -> None:
         """Writes nothing: the card is written by `model_card`, from what was measured."""
+
+
+@contextmanager
+def _writing(run: Path) -> Iterator[None]:
+    """Turns what torch and safetensors raise on a full disk into InputError; they don't raise OSError."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if not re.search("inline_container|PytorchStreamWriter|I/O error", str(error)):
+            raise
+        raise InputError(
+            f"a checkpoint could not be written to {run}: {str(error).splitlines()[0]}\n"
+            f"the last whole one: {last_whole_checkpoint(run) or 'none yet'}\n"
+            "make room and run the same command again: it goes on from there"
+        ) from error
 
 
 @contextmanager
@@ -183,6 +304,4 @@ def _without_autocast(model: nn.Module) -> Iterator[None]:
 
 def compute_metrics(predictions: EvalPrediction) -> dict[str, float]:
     """The headline metrics of the validation split, for the Trainer to log and to choose the best checkpoint by."""
-    probabilities = softmax(np.asarray(predictions.predictions))
-    measured = LesionMetrics().compute(predictions=probabilities, references=predictions.label_ids)
-    return {name: measured[name] for name in HEADLINE}
+    return headline(np.asarray(predictions.predictions), np.asarray(predictions.label_ids))

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lesions.diagnoses import BY_CODE, name_of
 from lesions.faults import InputError
 from lesions.files import read_json, write_text
-from lesions.runs import RECORD
+from lesions.runs import CURVES, RECORD
 
 # Our names of the headline metrics: the Hub's metric type, what a reader calls it, and the better direction.
 METRICS = {
@@ -65,6 +65,7 @@ def render_card(run: Path, hub_model_id: str | None = None) -> str:
         report=report,
         drawn=drawn,
         metrics=METRICS,
+        curves=CURVES if (run / CURVES).is_file() else None,
         figures={path: caption for path, caption in FIGURES.items() if (run / path).is_file()},
     )
 

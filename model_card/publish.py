@@ -6,10 +6,19 @@ from pathlib import Path
 
 from lesions import publishing
 from lesions.faults import InputError
+from lesions.runs import CURVES
 from model_card.card import write_card
 
 # Checkpoints, optimiser states and pickles are never among it.
-PUBLISHED = ["README.md", "*.json", "*.safetensors", "evaluation/*.json", "evaluation/*.csv", "evaluation/*.png"]
+PUBLISHED = [
+    "README.md",
+    "*.json",
+    "*.safetensors",
+    CURVES,
+    "evaluation/*.json",
+    "evaluation/*.csv",
+    "evaluation/*.png",
+]
 NOT_PUBLISHED = ["checkpoint-*", ".partial*"]
 
 

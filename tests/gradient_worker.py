@@ -59,11 +59,12 @@ def main() -> None:
             disable_tqdm=True,
         ),
         class_weights=[0.2, 1.0, 5.0],
-        train_dataset=[{"pixel_values": pictures[i], "labels": LABELS[i]} for i in range(len(LABELS))],
+        train_dataset=[{"pixel_values": pictures[i], "labels": LABELS[i], "rows": i} for i in range(len(LABELS))],
         data_collator=collate,
         callbacks=[KeepGradient(output)],
     )
     trainer.train()
+    trainer.leave()
 
 
 if __name__ == "__main__":

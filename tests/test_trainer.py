@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from lesions.class_weights import class_weights
 from lesions.faults import InputError
 from lesions.model import load_for_training, load_processor
-from lesions.pictures import LesionPictures, collate
+from lesions.pictures import Augmentation, LesionPictures, collate
 from lesions.trainer import LesionTrainingArguments, WeightedTrainer, compute_metrics
 
 DEMO = ROOT / "recipes" / "demo-deit"
@@ -51,7 +52,8 @@ def test_the_gradient_does_not_depend_on_how_the_batch_is_cut(
         assert (parts[name] - tensor).abs().max() < 1e-5, name
 
 
-def small_trainer(output: Path, rows, **options) -> WeightedTrainer:
+def small_trainer(output: Path, rows, own: dict[str, Any] | None = None, **options) -> WeightedTrainer:
+    """A Trainer on 64 pictures, in its first epoch at 48 pixels; `own` are options of WeightedTrainer itself."""
     torch.manual_seed(0)
     labels = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
     processor = load_processor(DEMO)
@@ -60,11 +62,12 @@ def small_trainer(output: Path, rows, **options) -> WeightedTrainer:
         model=load_for_training(DEMO, labels, from_scratch=True, new_head=False),
         args=LesionTrainingArguments(output_dir=str(output), **(defaults | {"bf16": False} | options)),
         class_weights=[1.0, 2.0, 0.5, 1.0, 1.0, 0.3, 1.0],
-        train_dataset=LesionPictures(rows["train"].select(range(64)), processor, augment_seed=1),
+        train_dataset=LesionPictures(rows["train"].select(range(64)), processor, Augmentation(1, 48, 1), keep=True),
         eval_dataset=LesionPictures(rows["validation"], processor),
         data_collator=collate,
         processing_class=processor,
         compute_metrics=compute_metrics,
+        **(own or {}),
     )
 
 
@@ -78,10 +81,11 @@ def rows(sample: Path):
 def test_a_resumed_run_ends_with_the_weights_of_one_never_interrupted(tmp_path: Path, rows) -> None:
     options = {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": 2, "eval_strategy": "no"}
     options |= {"load_best_model_at_end": False, "save_total_limit": None}
-    whole = small_trainer(tmp_path / "run", rows, **options)
+    own = {"mixing": 0.7, "layer_decay": 0.8}
+    whole = small_trainer(tmp_path / "run", rows, own, **options)
     whole.train()
-    for step in (2, 6):  # the middle of the first epoch, the middle of the second
-        resumed = small_trainer(tmp_path / "run", rows, **options)
+    for step in (2, 6):  # the middle of the first epoch, of smaller pictures, and of the second
+        resumed = small_trainer(tmp_path / "run", rows, own, **options)
         resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{step}"))
         for name, tensor in whole.model.state_dict().items():
             assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
@@ -126,8 +130,8 @@ def test_evaluates_in_float32_while_it_trains_in_bfloat16(tmp_path: Path, rows) 
 
 def test_augmentation_depends_on_seed_epoch_and_row_alone(rows) -> None:
     processor = load_processor(DEMO)
-    first = LesionPictures(rows["train"], processor, augment_seed=1)
-    second = LesionPictures(rows["train"], processor, augment_seed=1)
+    first = LesionPictures(rows["train"], processor, Augmentation(1))
+    second = LesionPictures(rows["train"], processor, Augmentation(1))
     assert torch.equal(first[5]["pixel_values"], second[5]["pixel_values"])
     second.set_epoch(1)
     assert not torch.equal(first[5]["pixel_values"], second[5]["pixel_values"])

@@ -1,0 +1,48 @@
+"""Checkpoints of a run: which are whole, and which to go on from."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+
+def find_checkpoints(run: Path) -> list[Path]:
+    """The checkpoint-N folders of a run, the latest first."""
+    found = [path for path in run.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(found, key=lambda path: -int(path.name.removeprefix("checkpoint-")))
+
+
+def what_is_broken(checkpoint: Path) -> str | None:
+    """The first fault of a checkpoint that was cut off while it was saved; None where it is whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # saved last
+    except (OSError, ValueError) as error:
+        return f"trainer_state.json: {error}"
+    weights = list(checkpoint.glob("*.safetensors"))
+    for path in weights:
+        try:
+            safe_open(path, "pt")  # compares the length with what the header tells
+        except (OSError, SafetensorError) as error:
+            return f"{path.name}: {error}"
+    # A file of torch.save is a zip archive, whose directory stands at its end.
+    states = [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]
+    broken = [path.name for path in states if not zipfile.is_zipfile(path)]
+    # With FSDP, weights and optimiser lie in folders of torch's distributed checkpoints, each with a list of its files.
+    parts = [path for path in checkpoint.iterdir() if path.is_dir()]
+    broken += [path.name for path in parts if not (path / ".metadata").is_file()]
+    if broken:
+        return f"{', '.join(sorted(broken))}: not whole"
+    return None if weights or parts else "no weights"
+
+
+def last_whole_checkpoint(run: Path) -> Path | None:
+    """The latest whole checkpoint of a run. A line says which ones are passed over, and why."""
+    for checkpoint in find_checkpoints(run):
+        fault = what_is_broken(checkpoint)
+        if fault is None:
+            return checkpoint
+        print(f"{checkpoint} is not whole ({fault}), so it is passed over")
+    return None

@@ -1,0 +1,55 @@
+"""What a training tells while it runs: a bar with the time left, and a line after each evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+
+SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "log_loss")
+
+
+class EpochProgress(ProgressCallback):
+    """transformers' progress bars; of its logs, a readable line an evaluation instead of a dictionary a log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def on_train_begin(self, args: TrainingArguments, *rest: Any, **options: Any) -> None:
+        if not args.disable_tqdm:
+            super().on_train_begin(args, *rest, **options)
+
+    def on_step_end(self, args: TrainingArguments, *rest: Any, **options: Any) -> None:
+        if self.training_bar is not None:
+            super().on_step_end(args, *rest, **options)
+
+    def on_prediction_step(self, args: TrainingArguments, *rest: Any, **options: Any) -> None:
+        if not args.disable_tqdm:
+            super().on_prediction_step(args, *rest, **options)
+
+    def on_train_end(self, *rest: Any, **options: Any) -> None:
+        if self.training_bar is not None:
+            super().on_train_end(*rest, **options)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **options: Any,
+    ) -> None:
+        logs = logs or {}
+        if "loss" in logs:
+            self.losses.append(logs["loss"])
+            if self.training_bar is not None:
+                self.training_bar.set_postfix_str(f"loss {logs['loss']:.3f}")
+        if "eval_loss" not in logs or not state.is_world_process_zero:
+            return
+        trained = f"training loss {sum(self.losses) / len(self.losses):.3f}, " if self.losses else ""
+        self.losses = []
+        shown = {name: logs.get(f"eval_{name}") for name in SHOWN}
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
+        line = f"epoch {logs['epoch']:g} of {args.num_train_epochs:g}: {trained}validation {figures}"
+        print(line) if self.training_bar is None else self.training_bar.write(line)

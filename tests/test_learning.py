@@ -1,0 +1,122 @@
+"""What a training does to pictures, targets and learning rates: each against a case done by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from torch.nn.functional import cross_entropy
+
+from lesions.distillation import Distillation, Teacher
+from lesions.faults import InputError
+from lesions.layer_decay import parameter_groups
+from lesions.mixing import mix
+from lesions.model import load_for_training, load_processor, see_whole_picture
+from lesions.pictures import Augmentation, LesionPictures
+
+DEMO = ROOT / "recipes" / "demo-deit"
+LABELS = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+
+
+@pytest.fixture(scope="module")
+def rows(sample: Path):
+    from datasets import load_dataset
+
+    return load_dataset(str(sample), split="train")
+
+
+def test_mixing_takes_from_the_target_what_it_takes_from_the_picture() -> None:
+    # Each picture is filled with its number, each target says the number: both must hold the same mixture.
+    batch, side, seen = 8, 16, Counter()
+    numbers = torch.arange(batch, dtype=torch.float32)
+    pixels = numbers[:, None, None, None].expand(batch, 3, side, side)
+    targets = torch.eye(batch)
+    for seed in range(60):
+        mixed, mixed_targets = mix(pixels, targets, 0.5, np.random.default_rng(seed))
+        if mixed is pixels:
+            assert mixed_targets is targets
+            seen["unmixed"] += 1
+            continue
+        assert torch.allclose(mixed.mean((1, 2, 3)), mixed_targets @ numbers, atol=1e-4)
+        assert torch.allclose(mixed_targets.sum(1), torch.ones(batch))
+        pasted = all(len(picture.unique()) <= 2 and (picture == n).any() for n, picture in enumerate(mixed))
+        seen["CutMix" if pasted and any(len(p.unique()) == 2 for p in mixed) else "mixup"] += 1
+    assert 15 < seen["unmixed"] < 45 and seen["mixup"] > 5 and seen["CutMix"] > 5, seen
+    assert torch.equal(pixels[3], torch.full((3, side, side), 3.0))  # what the data set keeps is left alone
+
+
+def test_a_layer_learns_at_its_share_of_the_rate_above_it() -> None:
+    model = load_for_training(DEMO, LABELS, from_scratch=True, new_head=False)
+    layers = model.config.num_hidden_layers
+    by_id = {
+        id(parameter): group for group in parameter_groups(model, 1e-3, 0.5, 0.05) for parameter in group["params"]
+    }
+    groups = {name: by_id[id(parameter)] for name, parameter in model.named_parameters()}
+    assert len(by_id) == len(groups)  # every parameter once
+    assert groups["cls_classifier.weight"]["lr"] == groups["distillation_classifier.bias"]["lr"] == 1e-3
+    assert groups["deit.layernorm.weight"]["lr"] == 1e-3
+    for name, group in groups.items():
+        if f".{layers - 1}." in name:
+            assert group["lr"] == 0.5e-3, name
+        if ".layers.0." in name or ".layer.0." in name:
+            assert group["lr"] == pytest.approx(1e-3 * 0.5**layers), name
+        if "embeddings" in name:
+            assert group["lr"] == pytest.approx(1e-3 * 0.5 ** (layers + 1)), name
+        spared = name.endswith("bias") or "norm" in name or "token" in name or "position" in name
+        assert group["weight_decay"] == (0 if spared else 0.05), name
+
+
+def test_pictures_that_are_kept_are_what_the_processor_gives(rows) -> None:
+    processor = load_processor(DEMO)
+    kept = LesionPictures(rows.select(range(6)), processor, keep=True)
+    for _ in range(2):  # decoded, then from memory
+        for index in range(6):
+            expected = processor(rows[index]["image"], return_tensors="pt")["pixel_values"][0]
+            assert torch.allclose(kept[index]["pixel_values"], expected, atol=1e-6)
+            assert kept[index]["labels"] == rows[index]["label"] and kept[index]["rows"] == index
+    assert kept.kept["whole"].all()
+
+
+def test_the_first_epochs_take_smaller_pictures(rows) -> None:
+    pictures = LesionPictures(rows, load_processor(DEMO), Augmentation(seed=1, low_side=48, low_epochs=2))
+    for epoch, side in enumerate((48, 48, 64, 64)):
+        pictures.set_epoch(epoch)
+        assert pictures[0]["pixel_values"].shape == (3, side, side)
+
+
+def test_the_whole_frame_is_seen_where_imagenet_would_crop_it() -> None:
+    processor = load_processor(DEMO)
+    processor.size, processor.crop_size, processor.do_center_crop = {"height": 73, "width": 73}, processor.size, True
+    see_whole_picture(processor)
+    frame = np.zeros((100, 150, 3), np.uint8)
+    frame[:, :15] = frame[:, -15:] = 255  # the outer tenths
+    seen = processor(frame, return_tensors="np")["pixel_values"][0]
+    assert seen.shape == (3, 64, 64)
+    assert seen[:, :, :5].min() == seen[:, :, -5:].min() == 1 and seen[:, :, 10:-10].max() == -1
+
+
+def test_distillation_losses_by_hand() -> None:
+    student = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    teacher = torch.tensor([[0.0, 3.0, 0.0], [0.0, 5.0, 0.0]])
+    hard = Distillation("hard", 0.5, 3.0).loss(student, teacher)
+    assert torch.allclose(hard, cross_entropy(student, torch.tensor([1, 1]), reduction="none"))
+    soft = Distillation("soft", 0.5, 2.0).loss(student, teacher)
+    p, q = (torch.softmax(logits / 2, -1) for logits in (teacher, student))
+    assert torch.allclose(soft, 4 * (p * (p / q).log()).sum(-1), atol=1e-6)
+    assert torch.allclose(Distillation("soft", 0.5, 2.0).loss(teacher, teacher), torch.zeros(2), atol=1e-6)
+
+
+def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows) -> None:
+    turned, processor = LABELS[::-1], load_processor(run)
+    pixels = torch.stack([LesionPictures(rows, processor)[i]["pixel_values"] for i in range(4)])
+    straight = Teacher(run, LABELS, processor)(pixels)
+    assert torch.allclose(Teacher(run, turned, processor)(pixels), straight.flip(-1))
+    processor.image_mean, processor.image_std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.2]  # the student sees other numbers
+    pixels = torch.stack([LesionPictures(rows, processor)[i]["pixel_values"] for i in range(4)])
+    assert torch.allclose(Teacher(run, LABELS, processor)(pixels), straight, atol=1e-4)
+    with pytest.raises(InputError, match="the teacher in"):
+        Teacher(run, ["mel", "nv"], processor)
