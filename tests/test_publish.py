@@ -35,7 +35,14 @@ def test_push_then_pipeline_from_a_fresh_cache(
     assert f"published at {hub.url}/you/lesions" in push(run, hub_environment).stdout
     files = hub.repositories["you/lesions"].files
     assert set(files) == {
-        *("README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json"),
+        *(
+            "README.md",
+            "config.json",
+            "model.safetensors",
+            "preprocessor_config.json",
+            "training.json",
+            "training_curves.png",
+        ),
         *(
             f"evaluation/{name}"
             for name in ("metrics.json", "predictions.csv", "confusion_matrix.png", "roc_curves.png")
