@@ -303,7 +303,6 @@ def publish(arguments: argparse.Namespace) -> None:
         arguments.output,
         PUBLISHED,
         "Data set and card",
-        private=arguments.private,
         what_next=f"{arguments.output} is whole; repeat the same command to push it",
     )
     print(f"\npublished at {url}")

@@ -1,171 +1,275 @@
-"""Measure a trained model on a split of the data set, or apply it to any folder of pictures.
+"""Measure a trained model on a split of the data set, apply it to any pictures, or compare two models.
 
     python evaluate_model.py --model runs/deit-tiny --dataset data/ham10000 --split test
+    python evaluate_model.py --model you/name --images lesion.jpg
     python evaluate_model.py --model you/name --images DIR --ground_truth FILE.csv --output OUT
+    python evaluate_model.py --compare runs/deit-tiny runs/deit-base
 
-Writes metrics.json (95 % intervals from a bootstrap over lesions), predictions.csv (the ISIC 2018 form),
-confusion_matrix.png and roc_curves.png. Without a ground truth, --images writes predictions.csv alone.
+The first writes metrics.json (95 % intervals from a bootstrap over lesions), predictions.csv (the ISIC 2018 form),
+ground_truth.csv, figures, and report.html, which shows all of it and works without a network. --tta, --by_lesion,
+--robustness and --maps add to it. Pictures without a ground truth get an answer each, and --output is optional.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesions import images
 from lesions.dataset import dataset_fingerprint, load_splits
-from lesions.faults import Faults, InputError, exits_cleanly
-from lesions.files import write_json
-from lesions.hub import local_folder, public_name
+from lesions.faults import InputError, exits_cleanly
+from lesions.files import read_json, write_json, write_text
+from lesions.hub import local_folder, public_name, revision_of
+from lesions.runs import RECORD
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
+    from lesions.measured import Measured
+    from lesions.prediction import Predictor
 
 BATCH_SIZE = 32
 
 
-@dataclass
-class Measured:
-    """Predictions beside the truth: what every figure is computed from."""
-
-    probabilities: NDArray[np.float64]  # (n, classes), columns in the order of `labels`
-    truth: NDArray[np.int64]  # (n,), numbers into `labels`
-    labels: list[str]
-    rows: pd.DataFrame  # image, and where they are known lesion_id, sex, age: one row a picture
-
-
-def parse_arguments() -> argparse.Namespace:
+def own_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--model", required=True, help="a run folder of train.py, any model folder, or a Hub id")
+    add("--model", help="a run folder of train.py, any model folder, or a Hub id")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", help="folder that data_prep.py wrote, or a Hub id")
-    what.add_argument("--images", type=Path, help="folder of pictures (.jpg, .jpeg, .png, also in folders below it)")
+    what.add_argument("--images", type=Path, help="a picture, or a folder of them (.jpg, .jpeg, .png, also below it)")
+    what.add_argument(
+        "--compare",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="folders that this program has measured on the same split: each against the first, paired",
+    )
     add("--split", default="test", help="split of --dataset to measure on (default: test)")
     add("--ground_truth", type=Path, help="CSV for --images: image,MEL,NV,... (one-hot) or image_id,dx[,lesion_id]")
     add(
         "--output",
         type=Path,
-        help="folder for the results (default: `evaluation` in the model's folder; another split: `evaluation-SPLIT`)",
+        help="folder for the results (default: `evaluation` in the model's folder; another split: `evaluation-SPLIT`; "
+        "of --compare: `comparison`)",
     )
     add("--batch_size", type=int, default=BATCH_SIZE, help=f"pictures a forward pass (default: {BATCH_SIZE})")
+    add(
+        "--prevalence",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of melanoma, or of malignancy, for which PPV and NPV are stated (default: 0.05)",
+    )
+    add(
+        "--tta",
+        choices=("none", "flips", "dihedral"),
+        default="none",
+        help="measure as well what the mean over mirrored (4), or turned and mirrored (8) views gives (default: none)",
+    )
+    add("--by_lesion", action="store_true", help="measure as well the mean over all pictures of a lesion")
+    add(
+        "--robustness",
+        type=int,
+        metavar="N",
+        help="measure as well, on N pictures drawn at random (0: all), the accuracy under blur, brightness, colour "
+        "cast, JPEG, rotation, scale and crop: 40 passes over them",
+    )
+    add("--maps", action="store_true", help="draw where the model looked, and test whether the maps mean something")
+    return parser
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = own_options()
     arguments = parser.parse_args()
+    if arguments.compare:
+        if len(arguments.compare) < 2:
+            parser.error("--compare needs two runs or more")
+        arguments.output = arguments.output or Path("comparison")
+        return arguments
+    if not arguments.model:
+        parser.error("--model is needed")
     if arguments.ground_truth and not arguments.images:
         parser.error("--ground_truth goes with --images; a --dataset has its own")
-    if arguments.output is None:
+    if arguments.output is None and (arguments.ground_truth or arguments.dataset):
         if arguments.images or not Path(arguments.model).is_dir():
             parser.error("--output is needed: there is no run folder to put the results into")
         name = "evaluation" if arguments.split == "test" else f"evaluation-{arguments.split}"
         arguments.output = Path(arguments.model) / name
     if arguments.batch_size < 1:
         parser.error("--batch_size must be at least 1")
+    if not 0 < arguments.prevalence < 1:
+        parser.error("--prevalence is a share, above 0 and below 1")
     return arguments
 
 
 @exits_cleanly
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.images:
-        evaluate_folder(arguments)
+    if arguments.compare:
+        compare(arguments.compare, arguments.output)
+    elif arguments.images:
+        evaluate_pictures(arguments)
     else:
-        evaluate_split(arguments.model, arguments.dataset, arguments.split, arguments.output, arguments.batch_size)
-    print(f"\nresults are in {arguments.output}")
-    if (Path(arguments.model) / "training.json").is_file() and arguments.output.name == "evaluation":
+        evaluate_split(arguments)
+    if arguments.output:
+        print(f"\nresults are in {arguments.output}")
+    if arguments.dataset and arguments.output.name == "evaluation" and (Path(arguments.model) / RECORD).is_file():
         print(f"Next:\n  python -m model_card {arguments.model}")
 
 
-def evaluate_split(model: str, dataset: str, split: str, output: Path, batch_size: int = BATCH_SIZE) -> None:
-    """Measures `model` on one split of `dataset` and writes everything into `output`."""
+def evaluate_split(arguments: argparse.Namespace) -> None:
+    """Measures the model on one split of the data set and writes everything into the output folder."""
     import numpy as np
 
-    from lesions.prediction import predict
+    from lesions.measured import Measured
+    from lesions.prediction import Predictor
 
-    folder = local_folder(model, "model")
-    splits = load_splits(dataset, split)
-    part = splits[split]
-    probabilities, labels = predict(folder, part, batch_size)
+    predictor = Predictor(local_folder(arguments.model, "model"))
+    splits = load_splits(arguments.dataset, arguments.split)
+    part, labels = splits[arguments.split], predictor.labels
     names = part.features["label"].names
     if set(names) != set(labels):
-        raise InputError(f"{model} tells apart {', '.join(labels)}, {dataset} {', '.join(names)}: not the same")
+        raise InputError(
+            f"{arguments.model} tells apart {', '.join(labels)}, {arguments.dataset} {', '.join(names)}: not the same"
+        )
     truth = np.array([labels.index(names[number]) for number in part["label"]])
     rows = part.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     about = {
-        "model": public_name(model),
-        "dataset": public_name(dataset),
-        "split": split,
+        "model": public_name(arguments.model),
+        "dataset": public_name(arguments.dataset),
+        "split": arguments.split,
+        "dataset_revision": revision_of(local_folder(arguments.dataset, "dataset")),
         "dataset_fingerprint": dataset_fingerprint(splits),
     }
-    write_results(output, about, Measured(probabilities, truth, labels, rows))
+    measured = Measured(predictor.probabilities(part, arguments.batch_size), truth, labels, rows)
+    write_results(arguments, about, predictor, part, measured)
 
 
-def evaluate_folder(arguments: argparse.Namespace) -> None:
-    """Applies the model to a folder of pictures, and measures it where there is a ground truth."""
+def evaluate_pictures(arguments: argparse.Namespace) -> None:
+    """Answers for one picture or each of a folder; measures the model where there is a ground truth."""
+    from lesions.answer import NO_DIAGNOSIS, describe_folder, describe_picture, find_point
     from lesions.ground_truth import read_ground_truth, write_predictions
-    from lesions.prediction import predict
+    from lesions.measured import Measured
+    from lesions.picture_folder import PictureFolder
+    from lesions.prediction import Predictor
 
-    folder = local_folder(arguments.model, "model")
     pictures = PictureFolder(arguments.images)
-    probabilities, labels = predict(folder, pictures, arguments.batch_size)
-    if not arguments.ground_truth:
+    predictor = Predictor(local_folder(arguments.model, "model"))
+    labels = predictor.labels
+    truth = read_ground_truth(arguments.ground_truth, labels, pictures.names) if arguments.ground_truth else None
+    probabilities = predictor.probabilities(pictures, arguments.batch_size)
+    pictures.raise_if_broken()
+    if truth is not None:
+        about = {
+            "model": public_name(arguments.model),
+            "dataset": public_name(str(arguments.images)),
+            "split": None,
+            "dataset_revision": None,
+            "dataset_fingerprint": None,
+        }
+        measured = Measured(probabilities, truth["dx"].map(labels.index).to_numpy(), labels, truth)
+        return write_results(arguments, about, predictor, pictures, measured)
+    if arguments.output:
         write_predictions(arguments.output / "predictions.csv", pictures.names, probabilities, labels)
-        return
-    rows = read_ground_truth(arguments.ground_truth, labels, pictures.names)
-    about = {
-        "model": public_name(arguments.model),
-        "dataset": public_name(str(arguments.images)),
-        "split": None,
-        "dataset_fingerprint": None,
-    }
-    write_results(
-        arguments.output, about, Measured(probabilities, rows["dx"].map(labels.index).to_numpy(), labels, rows)
-    )
+    point = find_point(read_record(predictor))
+    if len(pictures) == 1:
+        print(describe_picture(arguments.images.name, probabilities[0], labels, point))
+    else:
+        print(describe_folder(pictures.names, probabilities, labels, point))
+    print(f"\n{NO_DIAGNOSIS}")
 
 
-class PictureFolder:
-    """The pictures below a folder as rows, decoded when they are asked for. Raises InputError that lists bad ones."""
-
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise InputError(f"there is no folder {folder}")
-        faults = Faults()
-        self.paths = images.find_pictures(folder, faults)
-        self.names = sorted(self.paths)
-        for name in self.names:
-            try:
-                images.decode(self.paths[name])
-            except images.BadPicture as error:
-                faults.add("picture unreadable", f"{self.paths[name]}: {error}")
-        faults.raise_if_any("mend these or take them out of the folder")
-        if not self.names:
-            raise InputError(f"{folder} holds no picture (.jpg, .jpeg or .png)")
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": images.decode(self.paths[self.names[index]]), "label": -1}
+def read_record(predictor: Predictor) -> dict[str, Any] | None:
+    """The training.json of the model, None where it has none."""
+    record = predictor.folder / RECORD
+    return read_json(record) if record.is_file() else None
 
 
-def write_results(output: Path, about: dict[str, Any], measured: Measured) -> None:
-    """Computes every figure, writes metrics.json, predictions.csv and the figures, and prints a summary."""
+def write_results(
+    arguments: argparse.Namespace, about: dict[str, Any], predictor: Predictor, pictures: Any, measured: Measured
+) -> None:
+    """Computes every figure, writes metrics.json, the CSV files, the figures and the page, and prints a summary."""
+    from lesions.ground_truth import write_ground_truth, write_predictions
+    from lesions.page import write_page
+    from lesions.report import build_report, print_report
+
+    record, output = read_record(predictor), arguments.output
+    report = build_report(about, measured, record, arguments.prevalence)
+    report |= measure_more(arguments, predictor, pictures, measured)
+    write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
+    write_ground_truth(output / "ground_truth.csv", measured.rows, [measured.labels[n] for n in measured.truth])
+    write_figures(output, report, measured)
+    write_json(output / "metrics.json", report)
+    write_page(output, report)
+    print_report(report)
+
+
+def measure_more(
+    arguments: argparse.Namespace, predictor: Predictor, pictures: Any, measured: Measured
+) -> dict[str, Any]:
+    """What was asked for besides: sections of metrics.json, and the pictures of --maps."""
+    from lesions.comparison import paired_differences
+    from lesions.prediction import VIEWS
+
+    more: dict[str, Any] = {}
+    if arguments.tta != "none":
+        alone = predictor.seconds
+        answers = predictor.probabilities(pictures, arguments.batch_size, arguments.tta, "all views")
+        several = measured.of_probabilities(answers)
+        more["test_time_augmentation"] = {
+            "views": arguments.tta,
+            "n_views": len(VIEWS[arguments.tta]),
+            "cost": predictor.seconds / alone,
+            "metrics": several.figures(),
+            "gain": paired_differences(measured, several),
+        }
+    if arguments.by_lesion:
+        lesions = measured.by_lesion()
+        more["by_lesion"] = {
+            "n_lesions": len(lesions),
+            "n_with_several": int((lesions.rows["n_images"] > 1).sum()),
+            "metrics": lesions.figures(),
+        }
+    if arguments.robustness is not None:
+        from lesions.robustness import measure_robustness
+
+        more["robustness"] = measure_robustness(
+            predictor, pictures, measured, arguments.robustness, arguments.batch_size
+        )
+    if arguments.maps:
+        from lesions.attribution import deletion_test, explain_examples
+        from lesions.figures import save_examples
+
+        save_examples(arguments.output / "examples.png", explain_examples(predictor, pictures, measured))
+        more["maps"] = deletion_test(predictor, pictures, measured, arguments.batch_size)
+    return more
+
+
+def write_figures(output: Path, report: dict[str, Any], measured: Measured) -> None:
     import numpy as np
 
     from lesions import figures
-    from lesions.ground_truth import write_predictions
-    from lesions.report import build_report, print_report
 
-    report = build_report(about, measured.probabilities, measured.truth, measured.labels, measured.rows)
-    title = f"{about['dataset']}, {about['split']}: n = {len(measured.truth)}" if about["split"] else about["dataset"]
-    counts = np.array(report["confusion_matrix"]["counts"])
-    write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
-    figures.save_confusion_matrix(output / "confusion_matrix.png", counts, measured.labels, title)
-    figures.save_roc_curves(output / "roc_curves.png", measured.probabilities, measured.truth, measured.labels, title)
-    write_json(output / "metrics.json", report)
-    print_report(report)
+    title = f"{report['dataset']}, {report['split']}" if report["split"] else report["dataset"]
+    title += f": n = {len(measured)}"
+    counts, labels = np.array(report["confusion_matrix"]["counts"]), measured.labels
+    figures.save_confusion_matrix(output / "confusion_matrix.png", counts, labels, title)
+    figures.save_roc_curves(output / "roc_curves.png", measured.probabilities, measured.truth, labels, title)
+    figures.save_reliability(output / "reliability.png", report["calibration"], title)
+    figures.save_selective(output / "selective.png", report["selective"], title)
+    if "robustness" in report:
+        changed = f"{report['dataset']}: {report['robustness']['n_images']} pictures, changed"
+        figures.save_robustness(output / "robustness.png", report["robustness"], changed)
+
+
+def compare(runs: list[Path], output: Path) -> None:
+    """Writes comparison.json and comparison.md into `output`, and prints the latter."""
+    from lesions.comparison import as_markdown, compare_runs
+
+    comparison = compare_runs(runs)
+    table = as_markdown(comparison)
+    write_json(output / "comparison.json", comparison)
+    write_text(output / "comparison.md", table)
+    print(table, end="")
 
 
 if __name__ == "__main__":

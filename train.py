@@ -142,9 +142,9 @@ def main() -> None:
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = None if checkpoint else round(time.monotonic() - started)  # of a continued run only the end is known
-    decision = decide(trainer, options.decision, list(record["train_counts"].values()))
+    decided = decide(trainer, options.decision, list(record["train_counts"].values()))
     trainer.save_model(_internal_call=True)  # the best one, with the decision: the Trainer has loaded it
-    record |= {"status": "finished", "seconds": seconds, **describe_training(trainer), "decision": decision}
+    record |= {"status": "finished", "seconds": seconds, **describe_training(trainer), **decided}
     save_record(trainer, record)
     trainer.leave()
     if trainer.is_world_process_zero():
@@ -218,18 +218,24 @@ def build_trainer(
 
 
 def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, Any]:
-    """Fits the decision on the validation split, puts it into the model's head, and says what that changed."""
+    """Fits the decision on the validation split, puts it into the model's head, and says what that changed; then
+    chooses, on the same split, the operating points of the model as it is saved."""
     import numpy as np
 
     from lesions.decision import fit_decision, fold_decision
-    from lesions.metrics import headline
+    from lesions.metrics import headline, softmax
+    from lesions.operating_points import choose_thresholds
 
     predicted = trainer.predict(trainer.eval_dataset, metric_key_prefix="validation")
     logits, truth = np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
     decision = fit_decision(logits, truth, np.array(counts) / sum(counts), aim)
     fold_decision(trainer.accelerator.unwrap_model(trainer.model), decision)
     folded = logits / decision["temperature"] + np.array(decision["bias"])
-    return {**decision, "before": headline(logits, truth), "after": headline(folded, truth)}
+    labels = list(trainer.accelerator.unwrap_model(trainer.model).config.label2id)
+    return {
+        "decision": {**decision, "before": headline(logits, truth), "after": headline(folded, truth)},
+        "operating_points": choose_thresholds(softmax(folded), truth, labels),
+    }
 
 
 def count_labels(rows: Dataset, labels: list[str]) -> dict[str, int]:
@@ -250,9 +256,10 @@ def finish(run: Path, dataset: str, push: LesionTrainingArguments | None) -> Non
     """Writes the card and says what comes next; with `push`, measures the test split and publishes."""
     print(f"\n{run} holds the model")
     if push:
-        evaluate_model.evaluate_split(str(run), dataset, "test", run / "evaluation")
-        url = model_card.publish(run, push.hub_model_id, private=bool(push.hub_private_repo), token=push.hub_token)
-        print(f"\npublished at {url}")
+        measuring = ["--model", str(run), "--dataset", dataset, "--output", str(run / "evaluation")]
+        evaluate_model.evaluate_split(evaluate_model.own_options().parse_args(measuring))
+        to = model_card.Destination(push.hub_model_id, bool(push.hub_private_repo), push.hub_token, push.hub_revision)
+        print(f"\npublished at {model_card.publish(run, to)}")
     else:
         model_card.write_card(run)
         print(f"Next:\n  python evaluate_model.py --model {run} --dataset {dataset} --split test")

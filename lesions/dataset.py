@@ -8,7 +8,7 @@ import pandas as pd
 
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
-from lesions.hub import local_folder, public_name
+from lesions.hub import local_folder, public_name, revision_of
 from lesions.splits import SHARES, fingerprint
 
 if TYPE_CHECKING:
@@ -44,14 +44,17 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
 
 
 def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
-    """What a record of a training says about its data: name, title, whether it is drawn, and its size by split."""
-    audit = local_folder(name, "dataset") / "audit.json"
-    source = read_json(audit)["source"] if audit.is_file() else {"title": public_name(name), "drawn": False}
+    """What a record of a training says about its data: name, title, whether it is drawn, its size by split, and how
+    many lesions under two ids were kept together."""
+    folder = local_folder(name, "dataset")
+    audit = read_json(folder / "audit.json") if (folder / "audit.json").is_file() else {}
     return {
         "name": public_name(name),
-        **source,
+        "revision": revision_of(folder),
+        **audit.get("source", {"title": public_name(name), "drawn": False}),
         "n_images": {split: len(part) for split, part in dataset.items()},
         "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},
+        "lesions_merged": audit.get("duplicates", {}).get("lesions_merged"),
     }
 
 

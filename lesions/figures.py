@@ -74,6 +74,81 @@ def save_roc_curves(
         save_figure(figure, path)
 
 
+def save_reliability(path: Path, calibration: dict[str, Any], title: str) -> None:
+    """Above, how often the top diagnosis was right against the probability that it was given; below, how many
+    pictures have that probability."""
+    bins = calibration["bins"]
+    with styled(figsize=(6, 6.5), nrows=2, height_ratios=(3, 1), sharex=True, layout="constrained") as (figure, axes):
+        above, below = axes
+        above.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":", label="honest")
+        above.plot(*zip(*[(b["confidence"], b["accuracy"]) for b in bins], strict=True), "o-", label="this model")
+        above.set(ylabel="share that was right", ylim=(0, 1.02), xlim=(0, 1.01), title=title)
+        edges, counts = [b["low"] for b in bins], [b["n_images"] for b in bins]
+        below.bar(edges, counts, width=bins[0]["high"] - bins[0]["low"], align="edge", edgecolor="white")
+        below.set(xlabel="probability of the most probable diagnosis", ylabel="pictures")
+        above.grid(color="0.92")
+        above.legend(frameon=False, loc="upper left")
+        save_figure(figure, path)
+
+
+def save_selective(path: Path, selective: list[dict[str, Any]], title: str) -> None:
+    """Accuracy and balanced accuracy against coverage, with their intervals."""
+    coverage = [100 * point["coverage"] for point in selective]
+    with styled(figsize=(6, 4.2), layout="constrained") as (figure, axes):
+        for name in ("accuracy", "balanced_accuracy"):
+            value, low, high = ([point[name][key] for point in selective] for key in ("value", "low", "high"))
+            axes.plot(coverage, value, "o-", label=name.replace("_", " "))
+            axes.fill_between(coverage, low, high, alpha=0.15)
+        axes.set(xlabel="pictures that the model answers, the most certain first, %", ylim=(None, 1.01), title=title)
+        axes.invert_xaxis()
+        axes.grid(color="0.92")
+        axes.legend(frameon=False, loc="lower right")
+        save_figure(figure, path)
+
+
+def save_robustness(path: Path, robustness: dict[str, Any], title: str) -> None:
+    """A panel a change: accuracy and balanced accuracy against its strength; dotted, on the unchanged pictures."""
+    changes = robustness["changes"]
+    options: Any = {"nrows": 2, "ncols": -(-len(changes) // 2), "sharey": True, "layout": "constrained"}
+    with styled(figsize=(12, 6), **options) as (figure, grid):
+        for axes, (change, measured) in zip(grid.flat, changes.items(), strict=False):
+            strengths = range(1, 1 + len(measured["strengths"]))
+            for name, colour in (("accuracy", "C0"), ("balanced_accuracy", "C1")):
+                points = [point[name] for point in measured["strengths"]]
+                value, low, high = ([point[key] for point in points] for key in ("value", "low", "high"))
+                axes.plot(strengths, value, "o-", markersize=4, color=colour, label=name.replace("_", " "))
+                axes.fill_between(strengths, low, high, alpha=0.15, color=colour)
+                axes.axhline(robustness["unchanged"][name]["value"], color=colour, linewidth=1, linestyle=":")
+            axes.set_xticks(strengths, [f"{point['strength']:g}" for point in measured["strengths"]])
+            axes.set(title=change, xlabel=measured["unit"], ylim=(0, 1))
+            axes.grid(color="0.92")
+        for axes in grid.flat[len(changes) :]:
+            axes.set_visible(False)
+        grid.flat[0].legend(frameon=False, loc="lower left")
+        figure.suptitle(title)
+        save_figure(figure, path)
+
+
+def save_examples(path: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
+    """A row a kind of example; each picture beside itself with the map over it.
+
+    An example: `image` (side, side, 3) and `map` (side, side), both in [0, 1], and `title`.
+    """
+    count = max(map(len, rows.values()))
+    options: Any = {"nrows": len(rows), "ncols": 2 * count, "squeeze": False, "layout": "constrained"}
+    with styled(figsize=(3.2 * count, 2.3 * len(rows)), **options) as (figure, grid):
+        for line, (kind, examples) in zip(grid, rows.items(), strict=True):
+            for axes in line:
+                axes.set_axis_off()
+            for plain, mapped, example in zip(line[::2], line[1::2], examples, strict=False):
+                plain.imshow(example["image"])
+                mapped.imshow(example["image"])
+                mapped.imshow(example["map"], cmap="inferno", alpha=0.55)
+                plain.set_title(example["title"], fontsize=8, loc="left")
+            line[0].text(-0.06, 0.5, kind, rotation=90, va="center", ha="right", transform=line[0].transAxes)
+        save_figure(figure, path)
+
+
 def save_training_curves(path: Path, log: list[dict[str, float]]) -> None:
     """Loss on the left, validation metrics on the right, by epoch, from the Trainer's log."""
     losses = [(entry["epoch"], entry["loss"]) for entry in log if "loss" in entry]

@@ -24,6 +24,22 @@ def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.f
         table.to_csv(partial, index=False, float_format="%.9f", lineterminator="\n")
 
 
+def read_predictions(path: Path) -> tuple[NDArray[np.float64], list[str], list[str]]:
+    """What `write_predictions` wrote: probabilities (n, classes), the labels of their columns, and the images."""
+    table = pd.read_csv(path, dtype={"image": str}).set_index("image")
+    return table.to_numpy(np.float64), [column.lower() for column in table], list(table.index)
+
+
+def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
+    """Writes `image_id,lesion_id,dx` beside the predictions, so that others can measure them again.
+
+    `rows` has a row a picture: `image`, and `lesion_id` where it is known.
+    """
+    table = rows[[name for name in ("image", "lesion_id") if name in rows]].rename(columns={"image": "image_id"})
+    with whole_file(path) as partial:
+        table.assign(dx=dx).to_csv(partial, index=False, lineterminator="\n")
+
+
 def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.DataFrame:
     """The true diagnosis of each of `images`, in their order: columns `dx` and, where the file has it, `lesion_id`.
 

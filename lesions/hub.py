@@ -48,3 +48,8 @@ def local_folder(name: str, kind: str, everything: bool = False) -> Path:
 def public_name(name: str) -> str:
     """`name` as it may be published: a Hub id as it is, of a folder only the last part, never a path."""
     return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def revision_of(folder: Path) -> str | None:
+    """The commit of the Hub's repository that `folder` is a snapshot of; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None

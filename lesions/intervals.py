@@ -1,48 +1,90 @@
-"""95 % intervals of the headline metrics: a bootstrap over lesions, not pictures, all resamples at once."""
+"""95 % intervals: a bootstrap over lesions, not pictures, all resamples at once."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesions.metrics import ECE_BINS, HEADLINE, calibration_bins
+from lesions.metric_names import HEADLINE
+from lesions.metrics import ECE_BINS, calibration_bins
 
 Array = NDArray[np.float64]
 
 RESAMPLES = 2000
 LEVEL = 0.95
 RESAMPLES_AT_ONCE = 250  # bounds the memory: this many weights a picture
+RULE = (  # a class without a case in a resample
+    "a diagnosis without a case in a resample is left out of that resample's macro means; a resample in which a "
+    "figure has no value at all is left out of that figure's interval"
+)
 
 
-def bootstrap_intervals(
-    probabilities: Array, labels: NDArray[np.int64], lesions: NDArray, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals `{metric: (low, high)}` of every headline metric.
+def resample(
+    statistic: Callable[[Array], dict[str, Array]], lesions: NDArray, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Array]:
+    """The values, shape (resamples,), of each figure that `statistic` computes from weights (k, n), k at a time.
 
     Lesions are drawn with replacement, each with all its pictures: pictures of one lesion are no independent cases,
-    and intervals over pictures would come out too narrow. A class without a case in a resample is left out of that
-    resample's macro means, as it is left out of the figure itself where the split holds none.
-
-    Args: probabilities of shape (n, classes), label numbers (n,), lesion ids (n,).
+    and intervals over pictures would come out too narrow. A picture's weight is how often its lesion was drawn.
+    The same lesions and seed give the same draws, so that differences of two models are paired.
     """
     random = np.random.default_rng(seed)
     _, lesion_of = np.unique(lesions, return_inverse=True)
     count = lesion_of.max() + 1
-    drawn: list[dict[str, Array]] = []
+    parts: list[dict[str, Array]] = []
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
         size = min(RESAMPLES_AT_ONCE, resamples - start)
         times_drawn = random.multinomial(count, np.full(count, 1 / count), size=size)
-        drawn.append(weighted_metrics(probabilities, labels, times_drawn[:, lesion_of].astype(np.float64)))
-    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    values = {name: np.concatenate([part[name] for part in drawn]) for name in HEADLINE}
-    quantiles = {name: np.nanquantile(resampled, tails) for name, resampled in values.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in quantiles.items()}
+        parts.append(statistic(times_drawn[:, lesion_of].astype(np.float64)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def weighted_metrics(probabilities: Array, labels: NDArray[np.int64], weights: Array) -> dict[str, Array]:
-    """The headline metrics under each row of `weights`, shape (resamples, n); values of shape (resamples,).
+def percentiles(values: Array) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % percentile interval of resampled values, NaN left out; (None, None) where all are NaN."""
+    if np.isnan(values).all():
+        return None, None
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def bootstrap_intervals(
+    probabilities: Array,
+    labels: NDArray[np.int64],
+    lesions: NDArray,
+    names: Sequence[str] = HEADLINE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, tuple[float, float] | tuple[None, None]]:
+    """Percentile intervals `{metric: (low, high)}` of the headline metrics `names`; see RULE for absent diagnoses.
+
+    Args: probabilities of shape (n, classes), label numbers (n,), lesion ids (n,).
+    """
+    drawn = resample(lambda weights: weighted_metrics(probabilities, labels, weights, names), lesions, resamples, seed)
+    return {name: percentiles(values) for name, values in drawn.items()}
+
+
+def recall_intervals(
+    probabilities: Array, labels: NDArray[np.int64], lesions: NDArray
+) -> list[tuple[float, float] | tuple[None, None]]:
+    """The interval of each diagnosis's recall at the plain decision, in label order."""
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    cases = np.eye(probabilities.shape[1])[labels]
+
+    def recalls(weights: Array) -> dict[str, Array]:
+        with np.errstate(invalid="ignore"):
+            values = (weights @ (cases * right[:, None])) / (weights @ cases)
+        return {str(number): column for number, column in enumerate(values.T)}
+
+    return [percentiles(values) for values in resample(recalls, lesions).values()]
+
+
+def weighted_metrics(
+    probabilities: Array, labels: NDArray[np.int64], weights: Array, names: Sequence[str] = HEADLINE
+) -> dict[str, Array]:
+    """The headline metrics `names` under each row of `weights`, shape (resamples, n); values of shape (resamples,).
 
     With scikit-learn, the same takes one call a metric, class and resample: minutes instead of seconds. A test
     holds the two equal.
@@ -55,22 +97,25 @@ def weighted_metrics(probabilities: Array, labels: NDArray[np.int64], weights: A
     hits, cases, calls = confusion.diagonal(axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
 
     truth = np.eye(classes)[labels]
-    ranked = [_ranking_metrics(probabilities[:, c], truth[:, c], weights) for c in range(classes)]
+    own = np.clip(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).eps, 1)
+    ranked = np.empty((classes, 2, 0))
+    if {"roc_auc_macro", "average_precision_macro"} & set(names):
+        ranked = np.array([_ranking_metrics(probabilities[:, c], truth[:, c], weights) for c in range(classes)])
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # nanmean of a resample in which no class has a value
         f1 = np.where(cases > 0, 2 * hits / (cases + calls), np.nan)
-        own = np.clip(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).eps, 1)
-        return {
-            "accuracy": hits.sum(axis=1) / total,
-            "balanced_accuracy": np.nanmean(hits / cases, axis=1),
-            "f1_macro": np.nanmean(f1, axis=1),
-            "f1_weighted": np.nansum(f1 * cases, axis=1) / total,
-            "roc_auc_macro": np.nanmean([auc for auc, _ in ranked], axis=0),
-            "average_precision_macro": np.nanmean([precision for _, precision in ranked], axis=0),
-            "log_loss": weights @ -np.log(own) / total,
-            "brier": weights @ ((probabilities - truth) ** 2).sum(axis=1) / total,
-            "ece": _weighted_ece(probabilities, decided == labels, weights) / total,
+        compute: dict[str, Callable[[], Array]] = {
+            "accuracy": lambda: hits.sum(axis=1) / total,
+            "balanced_accuracy": lambda: np.nanmean(hits / cases, axis=1),
+            "f1_macro": lambda: np.nanmean(f1, axis=1),
+            "f1_weighted": lambda: np.nansum(f1 * cases, axis=1) / total,
+            "roc_auc_macro": lambda: np.nanmean(ranked[:, 0], axis=0),
+            "average_precision_macro": lambda: np.nanmean(ranked[:, 1], axis=0),
+            "log_loss": lambda: weights @ -np.log(own) / total,
+            "brier": lambda: weights @ ((probabilities - truth) ** 2).sum(axis=1) / total,
+            "ece": lambda: _weighted_ece(probabilities, decided == labels, weights) / total,
         }
+        return {name: compute[name]() for name in names}
 
 
 def _weighted_ece(probabilities: Array, right: NDArray[np.bool_], weights: Array) -> Array:

@@ -10,19 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from lesions.metric_names import HEADLINE
+
 Array = NDArray[np.float64]
 
-HEADLINE = (
-    "accuracy",
-    "balanced_accuracy",
-    "f1_macro",
-    "f1_weighted",
-    "roc_auc_macro",
-    "average_precision_macro",
-    "log_loss",
-    "brier",
-    "ece",
-)
 ECE_BINS = 15
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +20,47 @@ from lesions.model import load_for_prediction, load_processor
 from lesions.pictures import LesionPictures, collate
 
 
-def predict(folder: Path, rows: Any, batch_size: int) -> tuple[NDArray[np.float64], list[str]]:
-    """Probabilities of shape (n, classes) for `rows` with an `image` each, and the labels of the columns.
+def turned(pixels: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
+    """Pixels (n, 3, side, side) turned by quarters of a circle, after mirroring left and right."""
+    return (pixels.flip(3) if mirrored else pixels).rot90(quarters, (2, 3))
 
-    In float32, with the model's own preprocessing.
-    """
-    model, processor = load_for_prediction(folder), load_processor(folder)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    loader = DataLoader(LesionPictures(rows, processor), batch_size=batch_size, collate_fn=collate)
-    logits = []
-    with torch.inference_mode(), tqdm(total=len(rows), desc="predicting", unit="picture") as progress:
-        for batch in loader:
-            logits.append(model(pixel_values=batch["pixel_values"].to(device)).logits.cpu())
-            progress.update(len(logits[-1]))
-    labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
-    return softmax(torch.cat(logits).numpy()), labels
+
+# Ways to look at a picture: a lesion has no up or down, so the eight of the square are all alike.
+View = Callable[[torch.Tensor], torch.Tensor]
+QUARTERS: list[View] = [partial(turned, quarters=k, mirrored=False) for k in range(4)]
+MIRRORED: list[View] = [partial(turned, quarters=k, mirrored=True) for k in range(4)]
+VIEWS: dict[str, list[View]] = {
+    "none": QUARTERS[:1],
+    "flips": [QUARTERS[0], QUARTERS[2], MIRRORED[0], MIRRORED[2]],  # as it is, mirrored, upside down, both
+    "dihedral": QUARTERS + MIRRORED,
+}
+
+
+@dataclass
+class Predictor:
+    """A trained model with its preprocessing, on the GPU if there is one, in float32."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = load_for_prediction(self.folder).to(self.device)
+        self.processor = load_processor(self.folder)
+        self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
+        self.seconds = 0.0  # that the last call of `probabilities` took
+
+    def probabilities(
+        self, rows: Any, batch_size: int, views: str = "none", task: str = "predicting"
+    ) -> NDArray[np.float64]:
+        """Probabilities (n, classes) for `rows` with an `image` each; the mean over the `views`, a key of VIEWS."""
+        started = time.perf_counter()
+        loader = DataLoader(LesionPictures(rows, self.processor), batch_size=batch_size, collate_fn=collate)
+        parts = []
+        with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="picture", leave=False) as progress:
+            for batch in loader:
+                pixels = batch["pixel_values"].to(self.device)
+                answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]
+                parts.append(np.mean(answers, axis=0))
+                progress.update(len(pixels))
+        self.seconds = time.perf_counter() - started
+        return np.concatenate(parts)

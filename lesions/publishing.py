@@ -34,29 +34,41 @@ def push_folder(
     folder: Path,
     files: list[str],
     message: str,
-    private: bool = False,
     token: str | None = None,
     leave_out: list[str] | None = None,
     what_next: str = "",
+    revision: str | None = None,
+    tag: str | None = None,
+    create_pr: bool = False,
 ) -> str:
-    """Pushes the `files` (patterns) of `folder` in one commit; what the Hub has already is not sent again.
+    """Pushes the `files` (patterns) of `folder` in one commit to a repository that `check_access` has made; what the
+    Hub has already is not sent again, and a push that changes nothing makes no commit.
 
-    Returns the repository's address. Raises InputError where that fails, which ends with `what_next`.
+    `revision` is a branch, made where it is not there; `tag` is put on the commit, and taken off an earlier one.
+    Returns the repository's address, or the pull request's. Raises InputError, which ends with `what_next`.
     """
     from huggingface_hub import HfApi
 
     with _clear_errors(repo_id, what_next):
         api = HfApi(token=token)
-        url = api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
-        api.upload_folder(
+        if revision and not create_pr:
+            api.create_branch(repo_id, repo_type=kind, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
             repo_id=repo_id,
             repo_type=kind,
             folder_path=folder,
             allow_patterns=files,
             ignore_patterns=leave_out,
             commit_message=message,
+            revision=revision,
+            create_pr=create_pr,
         )
-    return str(url)
+        if tag:
+            tags = {ref.name for ref in api.list_repo_refs(repo_id, repo_type=kind).tags}
+            if tag in tags:
+                api.delete_tag(repo_id, repo_type=kind, tag=tag)
+            api.create_tag(repo_id, repo_type=kind, tag=tag, revision=revision)
+        return commit.pr_url or f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
 
 
 @contextmanager

@@ -1,112 +1,62 @@
-"""metrics.json: every figure of an evaluation, each headline metric with its interval."""
+"""metrics.json: every figure of an evaluation, each with its interval and its n."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from lesions.intervals import LEVEL, RESAMPLES, bootstrap_intervals
-from lesions.metrics import HEADLINE, LesionMetrics
-
-AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}  # years
-SUBGROUP_METRICS = ("accuracy", "balanced_accuracy")
+from lesions.calibration import describe_calibration
+from lesions.cohort import describe_cohort
+from lesions.intervals import LEVEL, RESAMPLES, RULE, recall_intervals
+from lesions.measured import Measured
+from lesions.metrics import LesionMetrics
+from lesions.operating_points import PREVALENCE, measure_operating_points
+from lesions.selective import measure_selective
+from lesions.subgroups import measure_gaps, measure_subgroups
 
 
 def build_report(
-    about: dict[str, Any],
-    probabilities: NDArray[np.float64],
-    truth: NDArray[np.int64],
-    labels: list[str],
-    rows: pd.DataFrame,
+    about: dict[str, Any], measured: Measured, record: dict[str, Any] | None, prevalence: float = PREVALENCE
 ) -> dict[str, Any]:
-    """The content of metrics.json. `rows` has a row a picture: `image`, and where known `lesion_id`, `sex`, `age`.
+    """The content of metrics.json. `record` is the run's training.json, where the model has one: it holds what
+    training folded into the head, and the operating points.
 
     A figure that can't be computed is None, with a reason beside it.
     """
-    measured = LesionMetrics().compute(predictions=probabilities, references=truth)
-    # A picture of unknown lesion counts as a lesion of its own.
-    lesions = rows["lesion_id"] if "lesion_id" in rows else rows["image"]
+    plain = LesionMetrics().compute(predictions=measured.probabilities, references=measured.truth)
+    record = record or {}
     return {
         **about,
-        "n_images": len(truth),
-        "n_lesions": int(lesions.nunique()) if "lesion_id" in rows else None,
+        **measured.counts(),
         "interval": {
             "level": LEVEL,
-            "method": "percentile bootstrap over lesions"
-            if "lesion_id" in rows
-            else "percentile bootstrap over pictures",
+            "method": f"percentile bootstrap over {'lesions' if measured.n_lesions else 'pictures'}",
             "resamples": RESAMPLES,
+            "absent_diagnoses": RULE,
         },
-        "metrics": _with_intervals(measured, HEADLINE, probabilities, truth, lesions, labels),
-        "per_class": _by_class(measured["per_class"], labels),
-        "confusion_matrix": {"labels": labels, "counts": measured["confusion"]},
-        "subgroups": _by_subgroup(probabilities, truth, lesions, rows, labels),
+        "metrics": measured.figures(),
+        "per_class": _by_class(plain["per_class"], measured),
+        "confusion_matrix": {"labels": measured.labels, "counts": plain["confusion"]},
+        "calibration": describe_calibration(measured, record.get("decision")),
+        "operating_points": measure_operating_points(record.get("operating_points") or [], measured, prevalence),
+        "selective": measure_selective(measured),
+        "cohort": describe_cohort(measured),
+        "subgroups": measure_subgroups(measured),
+        "gaps": measure_gaps(measured),
     }
 
 
-def _with_intervals(
-    measured: dict[str, Any],
-    names: tuple[str, ...],
-    probabilities: NDArray[np.float64],
-    truth: NDArray[np.int64],
-    lesions: pd.Series,
-    labels: list[str],
-) -> dict[str, dict[str, Any]]:
-    absent = [label for label, support in zip(labels, measured["per_class"]["support"], strict=True) if not support]
-    intervals = bootstrap_intervals(probabilities, truth, lesions.to_numpy())
-    result: dict[str, dict[str, Any]] = {}
-    for name in names:
-        value = measured[name]
-        low, high = intervals[name] if value is not None else (None, None)
-        result[name] = {"value": value, "low": low, "high": high}
-        if value is None:
-            result[name]["reason"] = "every picture has the same diagnosis"
-        elif absent and name not in ("accuracy", "log_loss", "brier", "ece", "f1_weighted"):
-            result[name]["note"] = f"mean over the diagnoses that have a case; none of {', '.join(absent)}"
-    return result
-
-
-def _by_class(per_class: dict[str, list], labels: list[str]) -> dict[str, dict[str, Any]]:
+def _by_class(per_class: dict[str, list], measured: Measured) -> dict[str, dict[str, Any]]:
     why = {"precision": "never predicted", "specificity": "every picture has this diagnosis"}
+    intervals = recall_intervals(measured.probabilities, measured.truth, measured.lesions)
     result: dict[str, dict[str, Any]] = {}
-    for number, label in enumerate(labels):
+    for number, label in enumerate(measured.labels):
         row = {name: values[number] for name, values in per_class.items()}
         missing = [name for name, value in row.items() if value is None]
         if missing:
             default = "no picture of this diagnosis" if not row["support"] else "every picture has this diagnosis"
             row["reasons"] = {name: why.get(name, default) for name in missing}
+        row["recall_interval"] = list(intervals[number])
         result[label] = row
-    return result
-
-
-def _by_subgroup(
-    probabilities: NDArray[np.float64],
-    truth: NDArray[np.int64],
-    lesions: pd.Series,
-    rows: pd.DataFrame,
-    labels: list[str],
-) -> dict[str, dict[str, Any]]:
-    groups: dict[str, dict[str, pd.Series]] = {}
-    if "sex" in rows:
-        groups["sex"] = {sex: rows["sex"] == sex for sex in sorted(rows["sex"].unique())}
-    if "age" in rows:
-        groups["age"] = {band: rows["age"].between(low, high, "left") for band, (low, high) in AGE_BANDS.items()}
-        groups["age"]["unknown"] = rows["age"].isna()
-    result: dict[str, dict[str, Any]] = {}
-    for kind, members in groups.items():
-        for name, chosen in members.items():
-            mask = chosen.to_numpy()
-            if not mask.any():
-                continue
-            measured = LesionMetrics().compute(predictions=probabilities[mask], references=truth[mask])
-            result.setdefault(kind, {})[name] = {
-                "n_images": int(mask.sum()),
-                "n_lesions": int(lesions[mask].nunique()),
-                **_with_intervals(measured, SUBGROUP_METRICS, probabilities[mask], truth[mask], lesions[mask], labels),
-            }
     return result
 
 

@@ -18,20 +18,33 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="a run folder of train.py, measured by evaluate_model.py")
     parser.add_argument("--push_to_hub", action="store_true", help="push model, processor, card and evaluation")
     parser.add_argument("--hub_model_id", help="where to: owner/name; the card's snippet names it too")
-    parser.add_argument("--private", action="store_true", help="make the repository private if it is created now")
+    add = parser.add_argument
+    add("--private", action="store_true", help="make the repository private if it is created now")
+    add("--revision", help="branch to push to, made where it is not there (default: main)")
+    add("--tag", help="tag to put on the pushed commit, v1.0 for example; one of that name moves")
+    add("--create_pr", action="store_true", help="open a pull request instead of committing to the branch")
+    add(
+        "--publish_examples",
+        action="store_true",
+        help="show the pictures that evaluate_model.py --maps drew as well; mind the licence of the data set",
+    )
     arguments = parser.parse_args()
     if arguments.push_to_hub and not arguments.hub_model_id:
         parser.error("--push_to_hub needs --hub_model_id owner/name")
+    if arguments.tag and arguments.create_pr:
+        parser.error("--tag goes on a commit, and --create_pr makes none yet: tag it once it is merged")
     return arguments
 
 
 @exits_cleanly
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.push_to_hub:
-        print(f"published at {model_card.publish(arguments.run, arguments.hub_model_id, private=arguments.private)}")
-    else:
-        print(f"wrote {model_card.write_card(arguments.run, arguments.hub_model_id)}")
+    if not arguments.push_to_hub:
+        print(f"wrote {model_card.write_card(arguments.run, arguments.hub_model_id, arguments.publish_examples)}")
+        return
+    names = ("hub_model_id", "private", "revision", "tag", "create_pr", "publish_examples")
+    destination = model_card.Destination(**{name: getattr(arguments, name) for name in names})
+    print(f"published at {model_card.publish(arguments.run, destination)}")
 
 
 if __name__ == "__main__":

@@ -11,34 +11,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lesions.diagnoses import BY_CODE, name_of
 from lesions.faults import InputError
 from lesions.files import read_json, write_text
+from lesions.metric_names import METRICS
 from lesions.runs import CURVES, RECORD
+from lesions.sections import count, gaps, recall, sections, show
 
-# Our names of the headline metrics: the Hub's metric type, what a reader calls it, and the better direction.
-METRICS = {
-    "accuracy": ("accuracy", "Accuracy", "higher"),
-    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy (mean recall)", "higher"),
-    "f1_macro": ("f1", "Macro-F1", "higher"),
-    "f1_weighted": ("f1", "Weighted F1", "higher"),
-    "roc_auc_macro": ("roc_auc", "Macro AUC (one against the rest)", "higher"),
-    "average_precision_macro": ("average_precision", "Macro average precision", "higher"),
-    "log_loss": ("log_loss", "Log loss", "lower"),
-    "brier": ("brier_score", "Brier score (sum over classes, 0 to 2)", "lower"),
-    "ece": ("ece", "Expected calibration error (15 bins)", "lower"),
-}
-FIGURES = {
-    "evaluation/confusion_matrix.png": "Confusion matrix: share of each true diagnosis, and counts",
-    "evaluation/roc_curves.png": "ROC curves, each diagnosis against all others",
-}
+BOX = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")  # on top
+TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
+LICENCES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": "other"}
+EXAMPLES = "examples.png"  # shows pictures of the data set
 
 
-def write_card(run: Path, hub_model_id: str | None = None) -> Path:
+def write_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> Path:
     """Writes `run`/README.md and returns its path. Raises InputError where `run` is no model folder."""
-    write_text(run / "README.md", render_card(run, hub_model_id))
+    write_text(run / "README.md", render_card(run, hub_model_id, publish_examples))
     return run / "README.md"
 
 
-def render_card(run: Path, hub_model_id: str | None = None) -> str:
-    """The card's text, from config.json, training.json, evaluation/metrics.json and the figures in `run`."""
+def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> str:
+    """The card's text, from config.json, training.json, evaluation*/metrics.json and the figures in `run`."""
     if not (run / "config.json").is_file() or not any(run.glob("*.safetensors")):
         raise InputError(f"{run} holds no config.json with weights beside it, so it is no run folder of train.py")
     config = read_json(run / "config.json")
@@ -46,16 +36,19 @@ def render_card(run: Path, hub_model_id: str | None = None) -> str:
         read_json(run / name) if (run / name).is_file() else None for name in (RECORD, "evaluation/metrics.json")
     )
     labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
-    drawn = bool(training and training["dataset"]["drawn"])
+    title = training["dataset"]["title"] if training else None
+    kind = "drawn" if training and training["dataset"]["drawn"] else "ham10000" if title == "HAM10000" else "other"
+    built = sections(report) if report else []
+    figures = {name for section in built for name in section.figures if (run / "evaluation" / name).is_file()}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = _format_figure
+    environment.filters.update(show=show, name_of=name_of, recall=recall)
     return environment.get_template("template.md.j2").render(
-        metadata=_metadata(run, hub_model_id, training, report, drawn).to_yaml(),
+        metadata=_metadata(run, hub_model_id, training, report, kind).to_yaml(),
         name=(hub_model_id or run.resolve().name).split("/")[-1],
         model_path=hub_model_id or run.as_posix(),
         labels=labels,
@@ -63,27 +56,48 @@ def render_card(run: Path, hub_model_id: str | None = None) -> str:
         malignant=[label for label in labels if label in BY_CODE and BY_CODE[label].malignant],
         training=training,
         report=report,
-        drawn=drawn,
+        count=count(report) if report else None,
+        melanoma=report["per_class"].get("mel") if report else None,
+        gaps=gaps(report) if report else None,
+        sections=built,
+        external=_external(run, training),
+        drawn=kind == "drawn",
+        ham10000=kind == "ham10000",
         metrics=METRICS,
+        box=BOX,
         curves=CURVES if (run / CURVES).is_file() else None,
-        figures={path: caption for path, caption in FIGURES.items() if (run / path).is_file()},
+        figures=figures if publish_examples else figures - {EXAMPLES},
     )
 
 
+def _external(run: Path, training: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The measurements on splits that are no part of the division into training, validation and test."""
+    reports = [read_json(path) for path in sorted(run.glob("evaluation-*/metrics.json"))]
+    own = ("train", "validation", "test")
+    return [report for report in reports if training and report["split"] and report["split"] not in own]
+
+
 def _metadata(
-    run: Path, hub_model_id: str | None, training: dict[str, Any] | None, report: dict[str, Any] | None, drawn: bool
+    run: Path, hub_model_id: str | None, training: dict[str, Any] | None, report: dict[str, Any] | None, kind: str
 ) -> ModelCardData:
     base = training["base_model"] if training else None
     dataset = training["dataset"]["name"] if training else None
     return ModelCardData(
         model_name=(hub_model_id or run.resolve().name).split("/")[-1],
-        license="apache-2.0" if drawn else "cc-by-nc-4.0",
+        license=LICENCES[kind],
         library_name="transformers",
         pipeline_tag="image-classification",
         # The Hub takes ids here; the name of a folder would be no id.
         base_model=base if base and "/" in base else None,
         datasets=[dataset] if dataset and "/" in dataset else None,
-        tags=["deit", "skin-lesion", "dermatoscopy", "dermatology", "medical", *([] if drawn else ["ham10000"])],
+        tags=[
+            "deit",
+            "skin-lesion",
+            "dermatoscopy",
+            "dermatology",
+            "medical",
+            *(["ham10000"] if kind == "ham10000" else []),
+        ],
         metrics=sorted({METRICS[name][0] for name in report["metrics"]}) if report else None,
         eval_results=_eval_results(report, training) if report else None,
     )
@@ -96,6 +110,7 @@ def _eval_results(report: dict[str, Any], training: dict[str, Any] | None) -> li
             dataset_type=report["dataset"],
             dataset_name=training["dataset"]["title"] if training else report["dataset"],
             dataset_split=report["split"],
+            dataset_revision=report["dataset_revision"],
             dataset_args={"fingerprint": report["dataset_fingerprint"], "n_images": report["n_images"]},
             metric_type=METRICS[name][0],
             metric_name=METRICS[name][1],
@@ -105,11 +120,3 @@ def _eval_results(report: dict[str, Any], training: dict[str, Any] | None) -> li
         for name, figure in report["metrics"].items()
         if figure["value"] is not None
     ]
-
-
-def _format_figure(figure: dict[str, Any] | float | None) -> str:
-    if figure is None:
-        return "-"
-    if isinstance(figure, dict):
-        return "-" if figure["value"] is None else "{value:.3f} [{low:.3f}, {high:.3f}]".format(**figure)
-    return f"{figure:.3f}"

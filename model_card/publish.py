@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from lesions import publishing
 from lesions.faults import InputError
+from lesions.files import read_json, write_text
 from lesions.runs import CURVES
-from model_card.card import write_card
+from model_card.card import EXAMPLES, write_card
 
 # Checkpoints, optimiser states and pickles are never among it.
 PUBLISHED = [
@@ -15,11 +20,23 @@ PUBLISHED = [
     "*.json",
     "*.safetensors",
     CURVES,
-    "evaluation/*.json",
-    "evaluation/*.csv",
-    "evaluation/*.png",
+    *(f"evaluation*/*.{kind}" for kind in ("json", "csv", "png")),
+    ".eval_results/*.yaml",
 ]
-NOT_PUBLISHED = ["checkpoint-*", ".partial*"]
+NOT_PUBLISHED = ["checkpoint-*", "*.partial*"]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where on the Hub a run goes, and how."""
+
+    hub_model_id: str
+    private: bool = False  # if the repository is created now
+    token: str | None = None
+    revision: str | None = None  # a branch, created where it is not there
+    tag: str | None = None  # put on the commit
+    create_pr: bool = False  # open a pull request instead of committing
+    publish_examples: bool = False  # with pictures of the data set
 
 
 def check_access(hub_model_id: str | None, token: str | None = None, private: bool = False) -> None:
@@ -29,22 +46,45 @@ def check_access(hub_model_id: str | None, token: str | None = None, private: bo
     publishing.check_access("model", hub_model_id, private, token)
 
 
-def publish(run: Path, hub_model_id: str, private: bool = False, token: str | None = None) -> str:
-    """Writes the card for `hub_model_id`, pushes model, processor, card and evaluation in one commit.
+def publish(run: Path, to: Destination) -> str:
+    """Writes the card for the destination, pushes model, processor, card and evaluation in one commit.
 
-    Returns the repository's address. Raises InputError where that fails; a repeated push completes what is missing.
+    Returns the address of the repository, or of the pull request. Raises InputError where that fails; a repeated
+    push completes what is missing.
     """
-    again = f"{run} is as it was; repeat: python -m model_card {run} --push_to_hub --hub_model_id {hub_model_id}"
-    publishing.check_access("model", hub_model_id, private, token, again)
-    write_card(run, hub_model_id)
+    again = f"{run} is as it was; repeat: python -m model_card {run} --push_to_hub --hub_model_id {to.hub_model_id}"
+    publishing.check_access("model", to.hub_model_id, to.private, to.token, again)
+    write_card(run, to.hub_model_id, to.publish_examples)
+    write_eval_results(run)
     return publishing.push_folder(
         "model",
-        hub_model_id,
+        to.hub_model_id,
         run,
         PUBLISHED,
         "Model, card and evaluation",
-        private=private,
-        token=token,
-        leave_out=NOT_PUBLISHED,
+        token=to.token,
+        leave_out=NOT_PUBLISHED if to.publish_examples else [*NOT_PUBLISHED, f"*/{EXAMPLES}"],
         what_next=again,
+        revision=to.revision,
+        tag=to.tag,
+        create_pr=to.create_pr,
     )
+
+
+def write_eval_results(run: Path) -> None:
+    """Balanced accuracy, the official score of ISIC 2018 Task 3, in the form from which the Hub fills the board of a
+    data set: https://huggingface.co/docs/hub/eval-results. Only where the data set is one of the Hub's."""
+    path = run / "evaluation" / "metrics.json"
+    report = read_json(path) if path.is_file() else None
+    if report is None or "/" not in report["dataset"] or report["metrics"]["balanced_accuracy"]["value"] is None:
+        return
+    figure = report["metrics"]["balanced_accuracy"]
+    entry = EvalResultEntry(
+        dataset_id=report["dataset"],
+        task_id=report["split"],
+        value=figure["value"],
+        dataset_revision=report["dataset_revision"],
+        notes="balanced accuracy (mean recall); 95 % interval over lesions {low:.3f} to {high:.3f}".format(**figure),
+    )
+    text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
+    write_text(run / ".eval_results" / f"{report['split']}.yaml", text)

@@ -22,6 +22,12 @@ class Repository:
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=lambda: ["0" * 40])  # newest last
     private: bool = False
+    branches: dict[str, dict[str, bytes]] = field(default_factory=dict)  # files of those besides main
+    tags: dict[str, str] = field(default_factory=dict)  # commits
+    pull_requests: list[dict[str, bytes]] = field(default_factory=list)  # files
+
+    def at(self, revision: str) -> dict[str, bytes]:
+        return self.branches.get(revision, self.files)
 
 
 class HubServer(StandIn):
@@ -54,11 +60,25 @@ class _Handler(BaseHTTPRequestHandler):
             return self._create(json.loads(body))
         if found := re.fullmatch(r"/(?:datasets/)?(?P<id>[^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
             return self._plan_uploads(json.loads(body))
-        if found := re.fullmatch(REPOSITORY + "/preupload/main", path):
-            return self._preupload(self.server.repositories[found["id"]], json.loads(body))
-        if found := re.fullmatch(REPOSITORY + "/commit/main", path):
-            return self._commit(found["id"], body)
+        if found := re.fullmatch(REPOSITORY + "/(?P<what>preupload|commit|branch|tag)/(?P<revision>[^/]+)", path):
+            repository, revision = self.server.repositories[found["id"]], found["revision"]
+            if found["what"] == "preupload":
+                return self._preupload(repository.at(revision), json.loads(body))
+            if found["what"] == "commit":
+                return self._commit(found["id"], revision, body)
+            if found["what"] == "branch":
+                known = revision in repository.branches
+                repository.branches.setdefault(revision, dict(repository.files))
+                return self._answer({}, 409 if known else 200)
+            repository.tags[json.loads(body)["tag"]] = repository.commits[-1]
+            return self._answer({})
         self._answer({"error": f"not spoken here: {path}"}, 404)
+
+    def do_DELETE(self) -> None:
+        found = re.fullmatch(REPOSITORY + "/tag/(?P<tag>[^/]+)", self._note_request())
+        assert found
+        del self.server.repositories[found["id"]].tags[found["tag"]]
+        self._answer({})
 
     def do_PUT(self) -> None:
         oid = self._note_request().rsplit("/", 1)[-1]
@@ -81,10 +101,13 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/auth-check/write"):
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             return self._answer({}, {GOOD_TOKEN: 200, READ_ONLY_TOKEN: 403}.get(token, 401))
-        found = re.fullmatch(REPOSITORY + "(?P<rest>/revision/[^/]+|/tree/[^/]+)?", path)
+        found = re.fullmatch(REPOSITORY + "(?P<rest>/revision/[^/]+|/tree/[^/]+|/refs)?", path)
         repository = self.server.repositories.get(found["id"]) if found else None
         if repository is None:
             return self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+        if found["rest"] == "/refs":
+            tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in repository.tags.items()]
+            return self._answer({"branches": [], "tags": tags, "converts": []})
         files = [
             {"type": "file", "path": name, "size": len(content), "oid": _git_oid(content)}
             for name, content in repository.files.items()
@@ -102,12 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.repositories.setdefault(name, Repository(private=wanted.get("visibility") == "private"))
         self._answer({"url": f"{self.server.url}/{name}", "name": name}, 409 if known else 200)
 
-    def _preupload(self, repository: Repository, wanted: dict[str, Any]) -> None:
+    def _preupload(self, there: dict[str, bytes], wanted: dict[str, Any]) -> None:
         def mode(file: dict[str, Any]) -> str:
             return "lfs" if file["path"].endswith((".safetensors", ".parquet", ".png")) else "regular"
 
         def oid(file: dict[str, Any]) -> str | None:
-            content = repository.files.get(file["path"])
+            content = there.get(file["path"])
             if content is None:
                 return None
             return hashlib.sha256(content).hexdigest() if mode(file) == "lfs" else _git_oid(content)
@@ -125,18 +148,25 @@ class _Handler(BaseHTTPRequestHandler):
             objects.append({**item, "authenticated": True, **({} if there else {"actions": upload})})
         self._answer({"transfer": "basic", "objects": objects})
 
-    def _commit(self, name: str, body: bytes) -> None:
+    def _commit(self, name: str, revision: str, body: bytes) -> None:
         repository = self.server.repositories[name]
-        files = dict(repository.files)
+        files = dict(repository.at(revision))
         for line in map(json.loads, body.splitlines()):
             if line["key"] == "file":
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             elif line["key"] == "lfsFile":
                 files[line["value"]["path"]] = self.server.large_files[line["value"]["oid"]]
-        repository.files = files
-        repository.commits.append(hashlib.sha1(body).hexdigest())
-        commit = repository.commits[-1]
-        self._answer({"commitUrl": f"{self.server.url}/{name}/commit/{commit}", "commitOid": commit, "success": True})
+        answer = {"commitOid": hashlib.sha1(body).hexdigest(), "success": True}
+        answer["commitUrl"] = f"{self.server.url}/{name}/commit/{answer['commitOid']}"
+        if "create_pr=1" in self.path:
+            repository.pull_requests.append(files)
+            answer["pullRequestUrl"] = f"{self.server.url}/{name}/discussions/{len(repository.pull_requests)}"
+        elif revision in repository.branches:
+            repository.branches[revision] = files
+        else:
+            repository.files = files
+            repository.commits.append(answer["commitOid"])
+        self._answer(answer)
 
     def _send_file(self, name: str, file: str) -> None:
         repository = self.server.repositories.get(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,14 @@ def test_metrics_json_has_the_agreed_form(run: Path, test_rows) -> None:
     for figure in report["metrics"].values():
         assert set(figure) == {"value", "low", "high"} and figure["low"] <= figure["high"]
     assert set(report["per_class"]) == set(CODES)
+    for row in report["per_class"].values():
+        low, high = row["recall_interval"]
+        assert low <= row["recall"] <= high
+    validation = json.loads((run / "training.json").read_text())["operating_points"]
+    assert [point["threshold"] for point in report["operating_points"]] == [p["threshold"] for p in validation]
+    assert {point["target"] for point in report["operating_points"]} == {"melanoma", "malignant"}
+    assert report["calibration"]["without_decision"]["accuracy"] == report["metrics"]["accuracy"]  # a temperature only
+    assert report["cohort"]["all"]["confirmed_by"] == {"drawn": len(test_rows)}
     assert np.sum(report["confusion_matrix"]["counts"]) == len(test_rows)
     assert sum(group["n_images"] for group in report["subgroups"]["sex"].values()) == len(test_rows)
 
@@ -118,9 +128,68 @@ def test_a_folder_of_pictures_with_ground_truth(
         assert absent[0] in report["metrics"]["balanced_accuracy"]["note"]
 
 
-def test_a_folder_without_ground_truth_gives_predictions_alone(run: Path, pictures: Path, tmp_path: Path) -> None:
-    command("evaluate_model.py", "--model", run, "--images", pictures, "--output", tmp_path / "out")
+def test_a_folder_without_ground_truth_gives_predictions_and_a_table(
+    run: Path, pictures: Path, predictions: pd.DataFrame, tmp_path: Path
+) -> None:
+    done = command("evaluate_model.py", "--model", run, "--images", pictures, "--output", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    for name in (path.stem for path in pictures.rglob("*.png")):
+        assert predictions.loc[name].idxmax().lower() in lines[name]
+    assert "no diagnosis" in done.stdout
+
+
+def test_one_picture_gets_an_answer_that_a_person_can_read(
+    run: Path, pictures: Path, predictions: pd.DataFrame, tmp_path: Path
+) -> None:
+    picture = next(pictures.rglob("*.png"))
+    shown = command("evaluate_model.py", "--model", run, "--images", picture).stdout
+    row = predictions.loc[picture.stem].sort_values(ascending=False)
+    shares = [float(share) for share in re.findall(r"([\d.]+) %(?:  █+)?$", shown, flags=re.MULTILINE)][:7]
+    assert shares == pytest.approx(100 * row.to_numpy(), abs=0.06) and "Melanoma " in shown
+    together = 100 * row[["MEL", "BCC", "AKIEC"]].sum()
+    says, share, threshold = re.search(r"Malignant\? (yes|no): ([\d.]+) % together, and ([\d.]+) %", shown).groups()
+    assert float(share) == pytest.approx(together, abs=0.06) and (says == "yes") == (float(share) >= float(threshold))
+    assert "no diagnosis" in shown
+    address = command("evaluate_model.py", "--model", run, "--images", "https://example.org/a.jpg", check=2).stderr
+    assert "download the picture" in address
+    assert "no file or folder" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
+
+
+def test_what_is_measured_besides(
+    run: Path, sample: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
+) -> None:
+    """Test-time augmentation, lesions, changed pictures and maps: in metrics.json, on the page, in the card."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoint-*", "evaluation"))
+    options = ("--tta", "flips", "--by_lesion", "--robustness", 20, "--maps")
+    command("evaluate_model.py", "--model", copy, "--dataset", sample, *options)
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    plain = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert report["metrics"] == plain["metrics"]
+
+    views = report["test_time_augmentation"]
+    gain = views["metrics"]["log_loss"]["value"] - plain["metrics"]["log_loss"]["value"]
+    assert views["gain"]["log_loss"]["value"] == pytest.approx(gain) and gain != 0 and views["cost"] > 1
+    table = predictions.assign(lesion_id=test_rows["lesion_id"], dx=[CODES[n].upper() for n in test_rows["label"]])
+    means = table.groupby("lesion_id").mean(numeric_only=True)
+    right = means.idxmax(axis=1) == table.groupby("lesion_id")["dx"].first()
+    assert report["by_lesion"]["metrics"]["accuracy"]["value"] == pytest.approx(right.mean())
+    robustness = report["robustness"]
+    assert robustness["n_images"] == 20 and len(robustness["changes"]) == 8
+    assert all(len(change["strengths"]) == 5 for change in robustness["changes"].values())
+    maps = report["maps"]
+    assert maps["advantage"]["value"] == pytest.approx(maps["map"]["value"] - maps["random"]["value"])
+    assert maps["advantage"]["low"] < maps["advantage"]["high"] and maps["map"]["value"] > 0
+
+    page = (copy / "evaluation" / "report.html").read_text()
+    assert len(page) < 5e6 and page.count("data:image/png;base64,") == 6
+    assert not re.search(r"(src|href)=.(?!data:)", page) and "url(" not in page  # nothing from a network
+    command("-m", "model_card", copy)
+    card = (copy / "README.md").read_text()
+    for title in ("Test-time augmentation", "By lesion", "Robustness", "Where it looked"):
+        assert f"\n### {title}\n" in card and f"<h2>{title}</h2>" in page
+    assert "examples.png" not in card and "robustness.png" in card
 
 
 def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_path: Path) -> None:

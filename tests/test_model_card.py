@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, command
 from huggingface_hub import ModelCard
 
-from model_card.card import METRICS, render_card
+from lesions.metric_names import METRICS
+from model_card.card import render_card
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_has_every_section_and_no_gap(run: Path) -> None:
     assert "More information needed" not in card and "None" not in card and "{{" not in card
     assert "evaluation/confusion_matrix.png" in card and "evaluation/roc_curves.png" in card
     tables = re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE)
-    assert len(tables) == 7
+    assert len(tables) == 12
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1, table
 
@@ -51,7 +53,34 @@ def test_numbers_come_from_the_files(copy: Path) -> None:
     report["per_class"]["df"]["recall"] = 0.98765
     path.write_text(json.dumps(report))
     card = render_card(copy)
-    assert "| Accuracy | 0.123 [0.100, 0.200] |" in card and "value: 0.12345" in card and "0.988" in card
+    assert "| **Accuracy** | 0.123 [0.100, 0.200] |" in card and "value: 0.12345" in card and "0.988" in card
+
+
+def test_every_number_of_metrics_json_that_the_card_shows_is_read_from_it(copy: Path) -> None:
+    """Every sixth number is changed on its own; all but the few that no reader needs change the card."""
+    path = copy / "evaluation" / "metrics.json"
+    report = json.loads(path.read_text())
+    before, unread = render_card(copy), set()
+    for place in list(numbers(report))[::6]:  # all of them would take half a minute
+        holder = report
+        for key in place[:-1]:
+            holder = holder[key]
+        value = holder[place[-1]]
+        holder[place[-1]] = value + (1 if isinstance(value, int) else 0.011)
+        path.write_text(json.dumps(report))
+        if render_card(copy) == before:
+            unread.add(place[0] if place[0] != "subgroups" else place[-1])
+        holder[place[-1]] = value
+    assert unread <= {"calibration", "confusion_matrix", "operating_points", "selective", "gaps", "cohort"}, unread
+
+
+def numbers(content: object, place: tuple = ()) -> Iterator[tuple]:
+    """The places of all numbers in nested dicts and lists."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield *place, key
+        yield from numbers(value, (*place, key))
 
 
 def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -> None:
@@ -74,7 +103,7 @@ def test_what_is_missing_leaves_its_lines_out(copy: Path) -> None:
     report = json.loads(path.read_text())
     report["metrics"]["roc_auc_macro"] = {"value": None, "low": None, "high": None, "reason": "one class"}
     path.write_text(json.dumps(report))
-    assert "Macro AUC" not in render_card(copy)
+    assert "**Macro AUC" not in render_card(copy) and "one class" in render_card(copy).lower()
     shutil.rmtree(copy / "evaluation")
     (copy / "training.json").unlink()
     card = render_card(copy)
@@ -92,7 +121,7 @@ def test_a_model_of_the_real_data_carries_its_licence_base_and_citation(copy: Pa
     data = ModelCard(card).data
     assert data.license == "cc-by-nc-4.0" and data.datasets == ["you/ham10000"]
     assert data.base_model == record["base_model"] and "tschandl2018ham10000" in card
-    assert 'model="you/model"' in card and "no medical device" in card
+    assert 'model="you/model"' in card and "No medical device" in card
 
 
 def test_the_snippet_runs_as_printed(run: Path) -> None:

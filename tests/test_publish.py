@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import command
 from datasets import load_dataset
 from hub_server import READ_ONLY_TOKEN, HubServer, Repository
+from huggingface_hub import parse_eval_result_entries
 
 CLASSIFY = """
 import json, sys
@@ -20,8 +23,8 @@ print(json.dumps([{a["label"]: a["score"] for a in classify(path, top_k=7)} for 
 """
 
 
-def push(run: Path, environment: dict[str, str], check: int = 0) -> subprocess.CompletedProcess[str]:
-    arguments = ("-m", "model_card", run, "--push_to_hub", "--hub_model_id", "you/lesions")
+def push(run: Path, environment: dict[str, str], *more: str, check: int = 0) -> subprocess.CompletedProcess[str]:
+    arguments = ("-m", "model_card", run, "--push_to_hub", "--hub_model_id", "you/lesions", *more)
     return command(*arguments, check=check, **environment)
 
 
@@ -34,20 +37,10 @@ def test_push_then_pipeline_from_a_fresh_cache(
 ) -> None:
     assert f"published at {hub.url}/you/lesions" in push(run, hub_environment).stdout
     files = hub.repositories["you/lesions"].files
-    assert set(files) == {
-        *(
-            "README.md",
-            "config.json",
-            "model.safetensors",
-            "preprocessor_config.json",
-            "training.json",
-            "training_curves.png",
-        ),
-        *(
-            f"evaluation/{name}"
-            for name in ("metrics.json", "predictions.csv", "confusion_matrix.png", "roc_curves.png")
-        ),
-    }
+    evaluation = ("metrics.json", "predictions.csv", "ground_truth.csv", "confusion_matrix.png", "roc_curves.png",
+                  "reliability.png", "selective.png")  # fmt: skip
+    model = ("config.json", "model.safetensors", "preprocessor_config.json", "training.json", "training_curves.png")
+    assert set(files) == {"README.md", *model, *(f"evaluation/{name}" for name in evaluation)}
     assert b'model="you/lesions"' in files["README.md"]
 
     rows = load_dataset(str(sample), split="test").select(range(0, 120, 20))
@@ -101,6 +94,54 @@ def test_a_second_push_of_the_same_makes_no_commit(run: Path, hub: HubServer, hu
     commits = list(hub.repositories["you/lesions"].commits)
     push(run, hub_environment)
     assert hub.repositories["you/lesions"].commits == commits
+
+
+def test_to_a_branch_with_a_tag_or_as_a_pull_request(
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    push(run, hub_environment, "--revision", "second-seed")
+    repository = hub.repositories["you/lesions"]
+    assert repository.files == {} and "model.safetensors" in repository.branches["second-seed"]
+    offered = push(run, hub_environment, "--create_pr").stdout
+    assert f"published at {hub.url}/you/lesions/discussions/1" in offered
+    assert repository.files == {} and "README.md" in repository.pull_requests[0]
+    for _ in range(2):  # the second moves it
+        push(run, hub_environment, "--tag", "v1.0")
+    assert repository.tags == {"v1.0": repository.commits[-1]} and "README.md" in repository.files
+
+
+def test_pictures_of_the_data_set_are_published_only_when_that_is_asked_for(
+    run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoint-*"))
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    figure = {"value": 0.1, "low": 0.0, "high": 0.2}
+    report["maps"] = {"deleted_share": 0.2, "n_images": 9, "map": figure, "random": figure, "advantage": figure}
+    (copy / "evaluation" / "metrics.json").write_text(json.dumps(report))
+    shutil.copy(copy / "training_curves.png", copy / "evaluation" / "examples.png")
+    push(copy, hub_environment)
+    files = hub.repositories["you/lesions"].files
+    assert "evaluation/examples.png" not in files and b"examples.png" not in files["README.md"]
+    assert "evaluation/report.html" not in files
+    push(copy, hub_environment, "--publish_examples")
+    files = hub.repositories["you/lesions"].files
+    assert "evaluation/examples.png" in files and b"](evaluation/examples.png)" in files["README.md"]
+
+
+def test_a_result_on_a_data_set_of_the_hub_goes_to_its_board(
+    run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoint-*"))
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    report |= {"dataset": "you/ham10000", "dataset_revision": "a" * 40}
+    (copy / "evaluation" / "metrics.json").write_text(json.dumps(report))
+    push(copy, hub_environment)
+    written = yaml.safe_load(hub.repositories["you/lesions"].files[".eval_results/test.yaml"])
+    (entry,) = parse_eval_result_entries(written)
+    assert (entry.dataset_id, entry.task_id, entry.dataset_revision) == ("you/ham10000", "test", "a" * 40)
+    assert entry.value == report["metrics"]["balanced_accuracy"]["value"]
 
 
 @pytest.mark.parametrize(

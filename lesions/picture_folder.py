@@ -1,0 +1,46 @@
+"""A folder of pictures, or single files, as rows that a model can be applied to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lesions import images
+from lesions.faults import Faults, InputError
+
+
+class PictureFolder:
+    """The pictures below a folder, or one file, as rows, decoded when they are asked for.
+
+    One that can't be decoded whole gives a black picture and is remembered: `raise_if_broken`, called after the last
+    row was taken, raises InputError with all of them. So every picture is decoded once.
+    """
+
+    def __init__(self, place: Path) -> None:
+        if re.match("[a-z]+:/", str(place)):  # Path makes one slash of two
+            raise InputError(f"{place} is an address; download the picture, and give --images the file")
+        if not place.exists():
+            raise InputError(f"there is no file or folder {place}")
+        self.faults = Faults()
+        self.paths = images.find_pictures(place, self.faults) if place.is_dir() else {place.stem: place}
+        self.raise_if_broken()
+        self.names = sorted(self.paths)
+        if not self.names:
+            raise InputError(f"{place} holds no picture (.jpg, .jpeg or .png)")
+
+    def raise_if_broken(self) -> None:
+        self.faults.raise_if_any("mend these, or leave them out")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        path = self.paths[self.names[index]]
+        try:
+            return {"image": images.decode(path), "label": -1}
+        except images.BadPicture as error:
+            self.faults.add("picture unreadable", f"{path}: {error}")
+            return {"image": Image.new("RGB", (8, 8)), "label": -1}
