@@ -55,7 +55,7 @@ def relevance(predictor: Predictor, pixels: torch.Tensor, classes: torch.Tensor)
 def choose_examples(measured: Measured) -> dict[str, list[int]]:
     """Numbers of the most confident right, the most confident wrong and the most uncertain pictures."""
     top = measured.probabilities.max(axis=1)
-    right = measured.probabilities.argmax(axis=1) == measured.truth
+    right = measured.right
     order = np.argsort(-top, kind="stable")
     return {
         "most confident, and right": order[right[order]][:EXAMPLES].tolist(),

@@ -30,7 +30,7 @@ def describe_calibration(measured: Measured, decision: dict[str, Any] | None) ->
 def reliability_bins(measured: Measured) -> list[dict[str, float]]:
     """The bins that hold a picture, from low to high."""
     number, top = calibration_bins(measured.probabilities), measured.probabilities.max(axis=1)
-    right = measured.probabilities.argmax(axis=1) == measured.truth
+    right = measured.right
     return [
         {
             "low": b / ECE_BINS,

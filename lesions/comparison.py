@@ -43,7 +43,7 @@ def mcnemar(first: Measured, second: Measured) -> dict[str, float | int]:
     It takes every picture as independent, which several of one lesion are not: the interval of the difference in
     accuracy is over lesions, and the more careful of the two.
     """
-    right, also_right = (each.probabilities.argmax(axis=1) == each.truth for each in (first, second))
+    right, also_right = (first.right, second.right)
     lost, won = int((right & ~also_right).sum()), int((~right & also_right).sum())
     p_value = float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
     return {"only_first_right": lost, "only_second_right": won, "p_value": p_value}

@@ -16,12 +16,12 @@ from lesions.files import whole_file
 def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:
     """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row a picture, as ISIC 2018 Task 3 takes it.
 
-    Nine digits, so that rounding neither ties two diagnoses nor moves a metric.
+    All digits, so that rounding neither ties two diagnoses nor moves a metric.
     """
     table = pd.DataFrame(probabilities, columns=labels)[isic_order(labels)].rename(columns=str.upper)
     table.insert(0, "image", images)
     with whole_file(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.9f", lineterminator="\n")
+        table.to_csv(partial, index=False, lineterminator="\n")
 
 
 def read_predictions(path: Path) -> tuple[NDArray[np.float64], list[str], list[str]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesions.metric_names import HEADLINE
-from lesions.metrics import ECE_BINS, calibration_bins
+from lesions.metrics import ECE_BINS, calibration_bins, decide
 
 Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def recall_intervals(
     probabilities: Array, labels: NDArray[np.int64], lesions: NDArray
 ) -> list[tuple[float, float] | tuple[None, None]]:
     """The interval of each diagnosis's recall at the plain decision, in label order."""
-    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    right = (decide(probabilities) == labels).astype(np.float64)
     cases = np.eye(probabilities.shape[1])[labels]
 
     def recalls(weights: Array) -> dict[str, Array]:
@@ -91,12 +91,9 @@ def weighted_metrics(
     """
     classes = probabilities.shape[1]
     total = weights.sum(axis=1)
-    decided = probabilities.argmax(axis=1)
-    cells = np.eye(classes * classes)[labels * classes + decided]
-    confusion = (weights @ cells).reshape(-1, classes, classes)
-    hits, cases, calls = confusion.diagonal(axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
-
-    truth = np.eye(classes)[labels]
+    decided, truth = decide(probabilities), np.eye(classes)[labels]
+    called = (decided[:, None] == np.arange(classes)).astype(np.float64)
+    hits, cases, calls = weights @ (truth * called), weights @ truth, weights @ called
     own = np.clip(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).eps, 1)
     ranked = np.empty((classes, 2, 0))
     if {"roc_auc_macro", "average_precision_macro"} & set(names):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lesions.intervals import bootstrap_intervals
 from lesions.metric_names import HEADLINE
-from lesions.metrics import measure
+from lesions.metrics import decide, measure
 
 # Metrics that are means over the diagnoses, and so change their meaning where one has no case.
 MACRO = ("balanced_accuracy", "f1_macro", "roc_auc_macro", "average_precision_macro")
@@ -34,6 +34,11 @@ class Measured:
     def lesions(self) -> NDArray:
         """The lesion of each picture, (n,); a picture of unknown lesion counts as a lesion of its own."""
         return self.rows["lesion_id" if "lesion_id" in self.rows else "image"].to_numpy()
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each picture's decision is its diagnosis, (n,)."""
+        return decide(self.probabilities) == self.truth
 
     @property
     def n_lesions(self) -> int | None:

@@ -51,10 +51,20 @@ class LesionMetrics(evaluate.Metric):
         return measure(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.int64))
 
 
+def decide(probabilities: Array) -> NDArray[np.int64]:
+    """The most probable class of each row (n, classes); -1 where two or more share the highest probability.
+
+    The scoring of the ISIC challenges counts such an undecided picture as wrong, and so do all figures here.
+    """
+    undecided = (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    return np.where(undecided, -1, probabilities.argmax(axis=1))
+
+
 def measure(probabilities: Array, labels: NDArray[np.int64]) -> dict[str, Any]:
-    """The headline metrics, `per_class` (a dict of lists in label order) and `confusion` (rows are the truth)."""
+    """The headline metrics, `per_class` (a dict of lists in label order) and `confusion`: rows are the truth, and an
+    undecided picture is in none of the columns."""
     classes = np.arange(probabilities.shape[1])
-    decided = probabilities.argmax(axis=1)
+    decided = decide(probabilities)
     present = [c for c in classes if (labels == c).any()]
     confusion = sk.confusion_matrix(labels, decided, labels=classes)
     per_class = _measure_classes(probabilities, labels, confusion)
@@ -67,7 +77,7 @@ def measure(probabilities: Array, labels: NDArray[np.int64]) -> dict[str, Any]:
         "accuracy": float(sk.accuracy_score(labels, decided)),
         "balanced_accuracy": macro("recall"),
         "f1_macro": macro("f1"),
-        "f1_weighted": float(sk.f1_score(labels, decided, average="weighted", zero_division=0)),
+        "f1_weighted": float(sk.f1_score(labels, decided, labels=classes, average="weighted", zero_division=0)),
         "roc_auc_macro": macro("roc_auc"),
         "average_precision_macro": macro("average_precision"),
         "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
@@ -80,7 +90,8 @@ def measure(probabilities: Array, labels: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _measure_classes(probabilities: Array, labels: NDArray[np.int64], confusion: NDArray[np.int64]) -> dict[str, list]:
-    hits, cases, calls = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    hits, calls = np.diag(confusion), confusion.sum(axis=0)
+    cases = np.bincount(labels, minlength=len(hits))  # not the sum of the row, which lacks undecided ones
     others, n = len(labels) - cases, len(labels)
 
     def ratio(parts: NDArray, wholes: NDArray) -> list[float | None]:
@@ -109,5 +120,5 @@ def calibration_bins(probabilities: Array) -> NDArray[np.int64]:
 
 def expected_calibration_error(probabilities: Array, labels: NDArray[np.int64]) -> float:
     """ECE of the top class with 15 bins of equal width (Guo et al. 2017, eq. 3)."""
-    gap = (probabilities.argmax(axis=1) == labels) - probabilities.max(axis=1)
+    gap = (decide(probabilities) == labels) - probabilities.max(axis=1)
     return float(np.abs(np.bincount(calibration_bins(probabilities), weights=gap, minlength=ECE_BINS)).sum() / len(gap))

@@ -44,7 +44,7 @@ def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
         }
         if kind == "confirmed by" or len(large) < 2:
             continue
-        right = measured.probabilities.argmax(axis=1) == measured.truth
+        right = measured.right
         lowest = min(large, key=lambda name: right[large[name]].mean())
         inside = large[lowest].astype(np.float64)
 
