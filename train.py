@@ -122,6 +122,7 @@ def own_options() -> argparse.ArgumentParser:
 def main() -> None:
     options, training = parse_with_recipe(own_options())
     from lesions.figures import save_training_curves
+    from lesions.model import store_in_half
 
     if training.process_index > 0:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends: the first one tells for all
@@ -144,6 +145,8 @@ def main() -> None:
     seconds = None if checkpoint else round(time.monotonic() - started)  # of a continued run only the end is known
     decided = decide(trainer, options.decision, list(record["train_counts"].values()))
     trainer.save_model(_internal_call=True)  # the best one, with the decision: the Trainer has loaded it
+    if trainer.is_world_process_zero():
+        store_in_half(Path(training.output_dir))
     record |= {"status": "finished", "seconds": seconds, **describe_training(trainer), **decided}
     save_record(trainer, record)
     trainer.leave()
@@ -224,14 +227,17 @@ def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, A
 
     from lesions.decision import fit_decision, fold_decision
     from lesions.metrics import headline, softmax
+    from lesions.model import round_to_half
     from lesions.operating_points import choose_thresholds
 
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    round_to_half(model)
     predicted = trainer.predict(trainer.eval_dataset, metric_key_prefix="validation")
     logits, truth = np.asarray(predicted.predictions), np.asarray(predicted.label_ids)
     decision = fit_decision(logits, truth, np.array(counts) / sum(counts), aim)
-    fold_decision(trainer.accelerator.unwrap_model(trainer.model), decision)
+    fold_decision(model, decision)
     folded = logits / decision["temperature"] + np.array(decision["bias"])
-    labels = list(trainer.accelerator.unwrap_model(trainer.model).config.label2id)
+    labels = list(model.config.label2id)
     return {
         "decision": {**decision, "before": headline(logits, truth), "after": headline(folded, truth)},
         "operating_points": choose_thresholds(softmax(folded), truth, labels),

@@ -19,7 +19,7 @@ WHAT_LIES_WHERE = f"""
 What lies where:
   {DATA}/                 the data set, as the Hub lays it out: Parquet, splits.csv, audit.json, card
   {RUN}/                   the model, as the Hub takes it: weights, config, preprocessing, README.md (the card)
-  {RUN}/evaluation/        metrics.json, predictions.csv, confusion_matrix.png, roc_curves.png
+  {RUN}/evaluation/        report.html (open it), metrics.json, predictions.csv, figures
 
 All of it was learnt from drawings. With HAM10000 itself (see the README for where to get it):
   .venv/bin/python data_prep.py --source /path/to/ham10000 --output data/ham10000

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
+from lesions.files import whole_file
 
 HEAD = re.compile("classifier|head")  # in the names of a classifier's last layers
 
@@ -83,6 +85,33 @@ def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
     if not found:
         raise InputError(f"{type(model).__name__} has no linear head, so it can't be trained here")
     return found
+
+
+@torch.no_grad()
+def round_to_half(model: PreTrainedModel) -> None:
+    """Gives the weights the values that `store_in_half` will keep, so that what is measured is what is stored."""
+    for name, weights in model.state_dict().items():
+        weights.copy_(_in_half(name, weights))
+
+
+def store_in_half(folder: Path) -> None:
+    """Stores the weights of a model folder in float16: half the download. Its config.json still says float32, and
+    in that it will compute.
+
+    Heads keep float32: they are small, and the decision that was fitted for them is kept to the last digit. So does
+    what float16 can't hold.
+    """
+    for file in folder.glob("*.safetensors"):
+        stored = load_file(file)
+        with whole_file(file) as partial:
+            save_file({name: _in_half(name, weights) for name, weights in stored.items()}, partial, {"format": "pt"})
+
+
+def _in_half(name: str, weights: torch.Tensor) -> torch.Tensor:
+    if weights.dtype != torch.float32 or HEAD.search(name):
+        return weights
+    half = weights.half()
+    return half if half.isfinite().all() else weights
 
 
 def load_for_prediction(folder: Path) -> PreTrainedModel:

@@ -28,6 +28,7 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="show the pictures that evaluate_model.py --maps drew as well; mind the licence of the data set",
     )
+    add("--export", type=Path, metavar="FOLDER", help="write what a push would send into a new folder instead")
     arguments = parser.parse_args()
     if arguments.push_to_hub and not arguments.hub_model_id:
         parser.error("--push_to_hub needs --hub_model_id owner/name")
@@ -39,9 +40,15 @@ def parse_arguments() -> argparse.Namespace:
 @exits_cleanly
 def main() -> None:
     arguments = parse_arguments()
-    if not arguments.push_to_hub:
+    if arguments.export:
+        print(f"wrote {model_card.export(arguments.run, arguments.export)}")
+    elif not arguments.push_to_hub:
         print(f"wrote {model_card.write_card(arguments.run, arguments.hub_model_id, arguments.publish_examples)}")
-        return
+    else:
+        push(arguments)
+
+
+def push(arguments: argparse.Namespace) -> None:
     names = ("hub_model_id", "private", "revision", "tag", "create_pr", "publish_examples")
     destination = model_card.Destination(**{name: getattr(arguments, name) for name in names})
     print(f"published at {model_card.publish(arguments.run, destination)}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+from huggingface_hub.utils import filter_repo_objects
 
 from lesions import publishing
 from lesions.faults import InputError
-from lesions.files import read_json, write_text
+from lesions.files import read_json, whole_folder, write_text
 from lesions.runs import CURVES
 from model_card.card import EXAMPLES, write_card
 
@@ -69,6 +71,21 @@ def publish(run: Path, to: Destination) -> str:
         tag=to.tag,
         create_pr=to.create_pr,
     )
+
+
+def export(run: Path, folder: Path) -> Path:
+    """Copies into the new `folder` what a push would send, with a card that loads the model from there."""
+    if folder.exists():
+        raise InputError(f"{folder} exists already; give another --export, or delete it")
+    write_card(run)  # raises where `run` is no run folder
+    files = [path.relative_to(run).as_posix() for path in sorted(run.rglob("*")) if path.is_file()]
+    leave_out = [*NOT_PUBLISHED, f"*/{EXAMPLES}"]
+    with whole_folder(folder) as partial:
+        for name in filter_repo_objects(files, allow_patterns=PUBLISHED, ignore_patterns=leave_out):
+            (partial / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(run / name, partial / name)
+    write_card(folder)
+    return folder
 
 
 def write_eval_results(run: Path) -> None:

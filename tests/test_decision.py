@@ -10,11 +10,13 @@ import pytest
 import torch
 from conftest import command
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from scipy.special import softmax
+from transformers import AutoModelForImageClassification
 
 from lesions.decision import AIMS, fit_decision, fold_decision
 from lesions.metrics import headline
-from lesions.model import load_for_prediction, load_for_training
+from lesions.model import load_for_prediction, load_for_training, store_in_half
 
 
 def overconfident(n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,3 +85,21 @@ def test_plain_pipeline_decides_as_the_record_of_the_training_says(sample: Path,
     answer = pipeline("image-classification", model=str(output))(picture, top_k=7)
     assert {item["label"] for item in answer} == set(model.config.label2id)
     assert sum(item["score"] for item in answer) == pytest.approx(1, abs=1e-5)
+
+
+def test_weights_are_stored_in_half_precision_and_computed_with_in_full(run: Path) -> None:
+    stored = load_file(run / "model.safetensors")
+    kinds = {name: weights.dtype for name, weights in stored.items()}
+    assert {kind for name, kind in kinds.items() if "classifier" in name} == {torch.float32}
+    assert {kind for name, kind in kinds.items() if "classifier" not in name} == {torch.float16}
+    assert json.loads((run / "config.json").read_text())["dtype"] == "float32"
+    assert AutoModelForImageClassification.from_pretrained(run).dtype == torch.float32
+
+
+def test_what_half_precision_can_not_hold_stays_as_it_is(tmp_path: Path) -> None:
+    weights = {"small": torch.tensor([0.1, 3.0]), "large": torch.tensor([1e6, 0.1]), "count": torch.tensor([3])}
+    save_file(weights, tmp_path / "model.safetensors")
+    store_in_half(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert stored["small"].dtype == torch.float16 and torch.equal(stored["large"], weights["large"])
+    assert torch.equal(stored["count"], weights["count"])

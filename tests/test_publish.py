@@ -129,6 +129,19 @@ def test_pictures_of_the_data_set_are_published_only_when_that_is_asked_for(
     assert "evaluation/examples.png" in files and b"](evaluation/examples.png)" in files["README.md"]
 
 
+def test_a_folder_of_what_a_push_would_send(
+    run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    push(run, hub_environment)
+    folder = tmp_path / "release"
+    command("-m", "model_card", run, "--export", folder)
+    sent, written = hub.repositories["you/lesions"].files, contents(folder)
+    assert set(written) == set(sent)
+    assert all(written[name] == sent[name] for name in sent if name != "README.md")
+    assert f'model="{folder.as_posix()}"'.encode() in written["README.md"]
+    assert "exists already" in command("-m", "model_card", run, "--export", folder, check=2).stderr
+
+
 def test_a_result_on_a_data_set_of_the_hub_goes_to_its_board(
     run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
 ) -> None:

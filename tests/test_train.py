@@ -31,12 +31,9 @@ def test_the_run_folder_holds_what_the_hub_should(run: Path) -> None:
     names = {path.name for path in run.iterdir() if not path.name.startswith("checkpoint-")}
     expected = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "training.json"}
     assert names == expected | {"evaluation", "training_curves.png"}
-    assert {path.name for path in (run / "evaluation").iterdir()} == {
-        "metrics.json",
-        "predictions.csv",
-        "confusion_matrix.png",
-        "roc_curves.png",
-    }
+    figures = ("confusion_matrix.png", "roc_curves.png", "reliability.png", "selective.png")
+    tables = ("metrics.json", "predictions.csv", "ground_truth.csv")
+    assert {path.name for path in (run / "evaluation").iterdir()} == {*figures, *tables, "report.html"}
     config = json.loads((run / "config.json").read_text())
     assert config["id2label"]["4"] == "mel" and config["label2id"]["mel"] == 4
     processor = json.loads((run / "preprocessor_config.json").read_text())
@@ -50,6 +47,17 @@ def test_the_run_folder_holds_what_the_hub_should(run: Path) -> None:
 def test_the_demo_learns(run: Path) -> None:
     metrics = json.loads((run / "evaluation" / "metrics.json").read_text())["metrics"]
     assert metrics["f1_macro"]["low"] > 0.4  # chance is 0.14, always saying nv 0.07
+
+
+def test_tensorboard_gets_every_evaluation(sample: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tmp_path / "run", sample, *QUICK, "--report_to", "tensorboard", "--logging_steps", 1)
+    (log,) = (tmp_path / "run").rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(log)).Reload()
+    measured = json.loads((tmp_path / "run" / "training.json").read_text())["history"]
+    shown = [event.value for event in events.Scalars("eval/f1_macro")]
+    assert shown == pytest.approx([entry["f1_macro"] for entry in measured]) and len(events.Scalars("train/loss")) == 2
 
 
 def test_accelerate_launch(sample: Path, tmp_path: Path) -> None:
