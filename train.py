@@ -83,7 +83,13 @@ def own_options() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the batches whose pictures are mixed in pairs, by mixup or CutMix (default: 0)",
     )
-    add("--teacher", help="trained classifier of the same diagnoses, a folder or a Hub id, to learn from as well")
+    add(
+        "--teacher",
+        nargs="+",
+        metavar="MODEL",
+        help="trained classifiers of the same diagnoses, folders or Hub ids, to learn from as well; of several, the "
+        "mean of their probabilities",
+    )
     add(
         "--distillation",
         choices=("hard", "soft", "none"),
@@ -173,7 +179,7 @@ def build_trainer(
     import transformers
     from transformers import EarlyStoppingCallback
 
-    from lesions.distillation import Distillation, Teacher
+    from lesions.distillation import Distillation, Teacher, Teachers
     from lesions.model import load_for_training, load_processor, see_whole_picture
     from lesions.pictures import Augmentation, LesionPictures, collate
     from lesions.trainer import WeightedTrainer, compute_metrics
@@ -187,7 +193,8 @@ def build_trainer(
     model = load_for_training(folder, labels, options.from_scratch, options.new_head)
     counts = count_labels(dataset["train"], labels)
     weights = class_weights(options.class_weights, counts)
-    distilled = options.teacher and options.distillation != "none"
+    names = options.teacher if options.teacher and options.distillation != "none" else []
+    teachers = [Teacher(local_folder(name, "model"), labels, processor) for name in names]
 
     trainer = WeightedTrainer(
         model=model,
@@ -195,7 +202,7 @@ def build_trainer(
         class_weights=list(weights.values()),
         layer_decay=options.layer_decay,
         mixing=options.mixing,
-        teacher=Teacher(local_folder(options.teacher, "model"), labels, processor) if distilled else None,
+        teacher=Teachers(teachers) if teachers else None,
         distillation=Distillation(options.distillation, options.distillation_alpha, options.distillation_temperature),
         train_dataset=LesionPictures(dataset["train"], processor, augmentation, keep=True),
         eval_dataset=LesionPictures(dataset["validation"], processor, keep=True),
@@ -212,7 +219,7 @@ def build_trainer(
         "dataset": describe_dataset(options.dataset, dataset),
         "train_counts": counts,
         "class_weights": {"scheme": options.class_weights, "weights": weights},
-        "teacher": public_name(options.teacher) if distilled else None,
+        "teacher": [public_name(name) for name in names],
         "precision": "bfloat16 autocast" if training.bf16 else "float32",
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
         "processes": training.world_size,

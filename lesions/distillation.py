@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,15 @@ class Teacher(nn.Module):
         if pictures.shape[-1] != self.side:
             pictures = interpolate(pictures, size=(self.side, self.side), mode="bilinear", antialias=True)
         return self.model(pixel_values=pictures).logits[:, self.order].float()
+
+
+class Teachers(nn.ModuleList):
+    """Several teachers as one: the mean of their probabilities, as logits (batch, classes). One is itself."""
+
+    @torch.no_grad()
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        answers = torch.stack([teacher(pixel_values).log_softmax(-1) for teacher in self])
+        return answers.logsumexp(0) - math.log(len(self))
 
 
 def _mean_and_std(processor: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

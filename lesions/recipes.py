@@ -72,6 +72,8 @@ def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
         _check_names(map(str, recipe), known, f"mend the recipe {own.recipe}")
         # Numbers such as 5e-4 are text to YAML 1.1; argparse converts text defaults like text arguments.
         full.set_defaults(**recipe)
+        several = {action.dest for action in parser._actions if action.nargs == "+"}
+        full.set_defaults(**{name: [recipe[name]] for name in several & recipe.keys() if isinstance(recipe[name], str)})
         for action in full._actions:
             action.required = action.required and action.dest not in recipe
     try:

@@ -29,7 +29,7 @@ def describe_settings(options: dict[str, Any], training: LesionTrainingArguments
     """Every option that decides what the run computes: the script's own, and those of TrainingArguments not None."""
     merged = {**training.to_dict(), **options, "model": public_name(options["model"])}
     if options["teacher"]:
-        merged["teacher"] = public_name(options["teacher"])
+        merged["teacher"] = [public_name(name) for name in options["teacher"]]
     return {name: value for name, value in merged.items() if value is not None and not name.startswith(INCIDENTAL)}
 
 

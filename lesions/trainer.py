@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from lesions.checkpoints import last_whole_checkpoint
-from lesions.distillation import Distillation, Teacher
+from lesions.distillation import Distillation
 from lesions.faults import InputError
 from lesions.layer_decay import parameter_groups
 from lesions.metrics import headline
@@ -122,7 +122,7 @@ class WeightedTrainer(Trainer):
         class_weights: list[float],
         layer_decay: float = 1.0,
         mixing: float = 0.0,
-        teacher: Teacher | None = None,
+        teacher: nn.Module | None = None,
         distillation: Distillation | None = None,
         **options: Any,
     ) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lesions.distillation import Distillation, Teacher
+from lesions.distillation import Distillation, Teacher, Teachers
 from lesions.faults import InputError
 from lesions.layer_decay import parameter_groups
 from lesions.mixing import mix
@@ -108,6 +109,13 @@ def test_distillation_losses_by_hand() -> None:
     p, q = (torch.softmax(logits / 2, -1) for logits in (teacher, student))
     assert torch.allclose(soft, 4 * (p * (p / q).log()).sum(-1), atol=1e-6)
     assert torch.allclose(Distillation("soft", 0.5, 2.0).loss(teacher, teacher), torch.zeros(2), atol=1e-6)
+
+
+def test_several_teachers_answer_with_the_mean_of_their_probabilities() -> None:
+    logits = torch.tensor([[3.0, 0.0, -1.0], [0.0, 1.0, 0.5]])
+    mean = (torch.softmax(logits, -1) + torch.softmax(torch.relu(logits), -1)) / 2
+    assert torch.allclose(Teachers([nn.Identity(), nn.ReLU()])(logits), mean.log(), atol=1e-6)
+    assert torch.allclose(Teachers([nn.Identity()])(logits).softmax(-1), logits.softmax(-1), atol=1e-6)
 
 
 def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows) -> None:
