@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 
 from lesions.faults import InputError
-from lesions.model import load_for_prediction, load_processor, picture_side
+from lesions.model import ON_CPU, load_for_prediction, load_processor, picture_side
 
 
 class Teacher(nn.Module):
@@ -28,11 +29,15 @@ class Teacher(nn.Module):
         super().__init__()
         self.model, processor = load_for_prediction(folder), load_processor(folder)
         self.model.requires_grad_(False)
+        if not torch.cuda.is_available():
+            self.model.set_attn_implementation(ON_CPU)
         own = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         if set(own) != set(labels):
             raise InputError(f"the teacher in {folder} tells apart {', '.join(own)}, the data set {', '.join(labels)}")
         self.order = [own.index(name) for name in labels]
         self.side = picture_side(processor)
+        # One that interpolates its positions judges small pictures better, and sooner, than their enlargements.
+        self.takes_any_side = "interpolate_pos_encoding" in signature(self.model.forward).parameters
         student, teacher = (_mean_and_std(one) for one in (normalised_by, processor))
         scale, offset = student[1] / teacher[1], (student[0] - teacher[0]) / teacher[1]
         self.register_buffer("scale", scale[:, None, None])
@@ -42,9 +47,12 @@ class Teacher(nn.Module):
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) in the order of the student's labels."""
         pictures = pixel_values * self.scale + self.offset
-        if pictures.shape[-1] != self.side:
+        options = {}
+        if pictures.shape[-1] != self.side and self.takes_any_side:
+            options["interpolate_pos_encoding"] = True
+        elif pictures.shape[-1] != self.side:
             pictures = interpolate(pictures, size=(self.side, self.side), mode="bilinear", antialias=True)
-        return self.model(pixel_values=pictures).logits[:, self.order].float()
+        return self.model(pixel_values=pictures, **options).logits[:, self.order].float()
 
 
 class Teachers(nn.ModuleList):

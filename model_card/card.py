@@ -17,7 +17,7 @@ from lesions.sections import count, gaps, recall, sections, show
 
 BOX = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")  # on top
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
-LICENCES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": "other"}
+LICENCES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # of other data only their owner knows
 EXAMPLES = "examples.png"  # shows pictures of the data set
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import ROOT
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, interpolate
 
 from lesions.distillation import Distillation, Teacher, Teachers
 from lesions.faults import InputError
@@ -126,5 +126,9 @@ def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows
     processor.image_mean, processor.image_std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.2]  # the student sees other numbers
     pixels = torch.stack([LesionPictures(rows, processor)[i]["pixel_values"] for i in range(4)])
     assert torch.allclose(Teacher(run, LABELS, processor)(pixels), straight, atol=1e-4)
+    small = interpolate(pixels, size=(32, 32), mode="bilinear", antialias=True)
+    teacher = Teacher(run, LABELS, processor)
+    assert torch.allclose(teacher(small), teacher.model(small * teacher.scale + teacher.offset,
+                                                        interpolate_pos_encoding=True).logits)  # fmt: skip
     with pytest.raises(InputError, match="the teacher in"):
         Teacher(run, ["mel", "nv"], processor)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, command
 from huggingface_hub import ModelCard
 
@@ -32,6 +33,19 @@ def test_metadata_survives_a_round_trip_through_the_hubs_own_classes(run: Path) 
     values = {result.metric_name: result.metric_value for result in data.eval_results}
     assert values == {METRICS[name][1]: figure["value"] for name, figure in report["metrics"].items()}
     assert {result.dataset_split for result in data.eval_results} == {"test"}
+
+
+def test_metadata_has_documented_fields_only(run: Path) -> None:
+    """The fields of https://huggingface.co/docs/hub/model-cards and of the model-index specification."""
+    data = yaml.safe_load((run / "README.md").read_text().split("---\n")[1])
+    assert set(data) <= {
+        *("license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "base_model", "model-index"),
+    }
+    (index,) = data["model-index"]
+    (result,) = index["results"]
+    assert set(index) == {"name", "results"} and set(result) == {"task", "dataset", "metrics"}
+    assert set(result["task"]) == {"type"} and set(result["dataset"]) <= {"name", "type", "split", "revision", "args"}
+    assert all(set(metric) == {"type", "value", "name", "args"} for metric in result["metrics"])
 
 
 def test_has_every_section_and_no_gap(run: Path) -> None:
