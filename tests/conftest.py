@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
     command("evaluate_model.py", "--model", output, "--dataset", sample, "--split", "test")
     command("-m", "model_card", output)
     return output
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be changed."""
+    shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("checkpoint-*"))
+    return tmp_path / "copy"
 
 
 @pytest.fixture

@@ -156,12 +156,9 @@ def test_one_picture_gets_an_answer_that_a_person_can_read(
     assert "no file or folder" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
 
 
-def test_what_is_measured_besides(
-    run: Path, sample: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
-) -> None:
+def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictions: pd.DataFrame, test_rows) -> None:
     """Test-time augmentation, lesions, changed pictures and maps: in metrics.json, on the page, in the card."""
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoint-*", "evaluation"))
+    shutil.rmtree(copy / "evaluation")
     options = ("--tta", "flips", "--by_lesion", "--robustness", 20, "--maps")
     command("evaluate_model.py", "--model", copy, "--dataset", sample, *options)
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())

@@ -10,19 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 from conftest import ROOT, command
 from huggingface_hub import ModelCard
 
 from lesions.metric_names import METRICS
 from model_card.card import render_card
-
-
-@pytest.fixture
-def copy(run: Path, tmp_path: Path) -> Path:
-    shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("checkpoint-*"))
-    return tmp_path / "copy"
 
 
 def test_metadata_survives_a_round_trip_through_the_hubs_own_classes(run: Path) -> None:

@@ -111,10 +111,8 @@ def test_to_a_branch_with_a_tag_or_as_a_pull_request(
 
 
 def test_pictures_of_the_data_set_are_published_only_when_that_is_asked_for(
-    run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+    copy: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoint-*"))
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())
     figure = {"value": 0.1, "low": 0.0, "high": 0.2}
     report["maps"] = {"deleted_share": 0.2, "n_images": 9, "map": figure, "random": figure, "advantage": figure}
@@ -143,10 +141,8 @@ def test_a_folder_of_what_a_push_would_send(
 
 
 def test_a_result_on_a_data_set_of_the_hub_goes_to_its_board(
-    run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+    copy: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoint-*"))
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())
     report |= {"dataset": "you/ham10000", "dataset_revision": "a" * 40}
     (copy / "evaluation" / "metrics.json").write_text(json.dumps(report))
