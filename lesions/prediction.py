@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +18,10 @@ from tqdm import tqdm
 
 from lesions.metrics import softmax
 from lesions.model import load_for_prediction, load_processor
+from lesions.onednn import speed_up
 from lesions.pictures import LesionPictures, collate
+
+T = TypeVar("T")
 
 
 def turned(pixels: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
@@ -36,6 +40,16 @@ VIEWS: dict[str, list[View]] = {
 }
 
 
+def one_ahead(batches: Iterable[T]) -> Iterator[T]:
+    """`batches`, the next of which is made in a thread while one is used: pictures decode while the model computes."""
+    iterator = iter(batches)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, iterator, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, iterator, None)
+            yield batch
+
+
 @dataclass
 class Predictor:
     """A trained model with its preprocessing, on the GPU if there is one, in float32."""
@@ -45,6 +59,8 @@ class Predictor:
     def __post_init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = load_for_prediction(self.folder).to(self.device)
+        if self.device.type == "cpu":
+            speed_up(self.model)
         self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         self.seconds = 0.0  # that the last call of `probabilities` took
@@ -57,7 +73,7 @@ class Predictor:
         loader = DataLoader(LesionPictures(rows, self.processor), batch_size=batch_size, collate_fn=collate)
         parts = []
         with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="picture", leave=False) as progress:
-            for batch in loader:
+            for batch in one_ahead(loader):
                 pixels = batch["pixel_values"].to(self.device)
                 answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]
                 parts.append(np.mean(answers, axis=0))
