@@ -208,7 +208,9 @@ class WeightedTrainer(Trainer):
         class_token, distillation_token = outputs["cls_logits"], outputs["distillation_logits"]
         if not (training and self.teacher and self.distillation):
             return (on_labels(class_token) + on_labels(distillation_token)) / 2
-        taught = self.distillation.loss(distillation_token.float(), self.teacher(pixels))
+        with self.accelerator.autocast():  # accelerate wraps the trained model in it, and nothing else
+            answers = self.teacher(pixels)
+        taught = self.distillation.loss(distillation_token.float(), answers)
         alpha = self.distillation.alpha
         return (1 - alpha) * on_labels(class_token) + alpha * (weights[:, 0] * taught).sum()
 
