@@ -1,0 +1,133 @@
+"""evaluate_model.py's loop against `pipeline("image-classification")` over the same folder of pictures.
+
+    python -m benchmarks.evaluate --model release/deit-tiny-ham10000 --dataset data/ham10000
+
+Prints pictures a second of both, the pipeline with the best of several batch sizes, the largest difference between
+their probabilities, the start-up time and how memory grows with the number of pictures. Every measurement is a
+process of its own; ways take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.own_process import measured_by
+from lesions.dataset import load_splits
+from lesions.faults import exits_cleanly
+
+BATCHES = (1, 8, 32)  # of the pipeline
+WARM_UP = 16  # pictures
+
+
+def with_pipeline(model: str, paths: list[Path], batch: int) -> tuple[float, list[dict[str, float]]]:
+    from transformers import pipeline
+
+    classify = pipeline("image-classification", model=model)
+    names = [str(path) for path in paths]
+    list(classify(names[:WARM_UP], batch_size=batch))
+    started = time.perf_counter()
+    answers = classify(names, batch_size=batch, top_k=classify.model.config.num_labels)
+    seconds = time.perf_counter() - started
+    return seconds, [{answer["label"]: answer["score"] for answer in each} for each in answers]
+
+
+def with_ours(model: str, paths: list[Path], batch: int) -> tuple[float, list[dict[str, float]]]:
+    from lesions.picture_folder import PictureFolder
+    from lesions.prediction import Predictor
+
+    predictor, pictures = Predictor(Path(model)), PictureFolder(paths[0].parent)
+    pictures.names, everything = pictures.names[:WARM_UP], pictures.names
+    predictor.probabilities(pictures, batch)
+    pictures.names = everything[: len(paths)]
+    answers = predictor.probabilities(pictures, batch)
+    return predictor.seconds, [dict(zip(predictor.labels, row, strict=True)) for row in answers.tolist()]
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """One way, in this process: seconds, the answers, and the peak of memory in MiB."""
+    paths = sorted(Path(options.folder).iterdir())[: options.pictures]
+    way = with_ours if options.only == "ours" else with_pipeline
+    seconds, answers = way(options.model, paths, options.batch)
+    peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0
+    return {
+        "seconds": seconds,
+        "mebibytes": max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "answers": answers,
+    }
+
+
+def in_a_process(options: argparse.Namespace, folder: Path, way: tuple[str, int], pictures: int) -> dict[str, Any]:
+    words = ["--model", options.model, "--folder", folder, "--only", way[0], "--batch", way[1], "--pictures", pictures]
+    return measured_by("benchmarks.evaluate", words)
+
+
+def start_up(options: argparse.Namespace, folder: Path) -> float:
+    """Seconds of the whole command for one picture."""
+    command = [sys.executable, "evaluate_model.py", "--model", options.model]
+    started = time.perf_counter()
+    subprocess.run([*command, "--images", str(min(folder.iterdir()))], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder of a trained model")
+    parser.add_argument("--dataset", help="folder that data_prep.py wrote, or a Hub id; its test split is taken")
+    parser.add_argument("--pictures", type=int, default=400, help="how many of them (default: 400)")
+    parser.add_argument("--batch", type=int, default=32, help="pictures a forward pass, ours (default: 32)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each way is measured (default: 3)")
+    parser.add_argument("--only", choices=("ours", "pipeline"), help="one way, in this process, as JSON")
+    parser.add_argument("--folder", help="pictures for --only")
+    return parser.parse_args()
+
+
+@exits_cleanly
+def main() -> None:
+    options = parse_arguments()
+    if options.only:
+        print(json.dumps(measure(options)))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        rows = load_splits(options.dataset, "test")["test"]
+        for row in rows.select(range(min(options.pictures, len(rows)))):
+            row["image"].save(folder / f"{row['image_id']}.jpg", quality=95)
+
+        ways = {("ours", options.batch), *(("pipeline", batch) for batch in BATCHES)}
+        measured: dict[tuple[str, int], list[dict[str, Any]]] = {way: [] for way in sorted(ways)}
+        for number in tqdm(range(options.rounds * len(measured)), unit="measurement", leave=False):
+            way = list(measured)[number % len(measured)]
+            measured[way].append(in_a_process(options, folder, way, options.pictures))
+        seconds = {way: statistics.median(one["seconds"] for one in rounds) for way, rounds in measured.items()}
+        ours = ("ours", options.batch)
+        best = min((way for way in measured if way != ours), key=lambda way: seconds[way])
+        for way in measured:
+            memory = max(one["mebibytes"] for one in measured[way])
+            speed = options.pictures / seconds[way]
+            print(f"{way[0]:9} batch {way[1]:3}{speed:8.1f} pictures a second, {memory:6.0f} MiB")
+        difference = max(
+            abs(mine[label] - theirs[label])
+            for mine, theirs in zip(measured[ours][0]["answers"], measured[best][0]["answers"], strict=True)
+            for label in mine
+        )
+        print(f"ours is {seconds[best] / seconds[ours]:.2f} x the pipeline at its best batch size, {best[1]}")
+        print(f"largest difference between probabilities: {difference:.1e}")
+        print(f"evaluate_model.py for one picture, whole: {start_up(options, folder):.1f} s")
+        few = in_a_process(options, folder, ours, options.pictures // 4)["mebibytes"]
+        print(f"memory with {options.pictures // 4} pictures {few:.0f} MiB, with {options.pictures} as above")
+
+
+if __name__ == "__main__":
+    main()
