@@ -38,7 +38,7 @@ def describe_picture(name: str, probabilities: Array, labels: list[str], point: 
         says = "yes" if score >= point["threshold"] else "no"
         lines.append(
             f"  Malignant? {says}: {100 * score:.1f} % together, and {100 * point['threshold']:.1f} % is enough at the "
-            f"operating point\n  that found {100 * point['validation'][point['aim']]:.0f} % of the malignant lesions "
+            f"operating point\n  that found {100 * point['validation'][point['aim']]:.0f} % of the malignant pictures "
             f"of the validation split, at a specificity of {100 * point['validation']['specificity']:.0f} %."
         )
     return "\n".join(lines)

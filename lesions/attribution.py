@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from lesions.faults import InputError
-from lesions.intervals import percentiles, resample
+from lesions.intervals import estimate
 from lesions.measured import Measured
 from lesions.pictures import LesionPictures, collate
 from lesions.prediction import Predictor
@@ -115,19 +115,13 @@ def deletion_test(predictor: Predictor, rows: Any, measured: Measured, batch_siz
                 drops[name].append((before - after).double().cpu().numpy())
             progress.update(len(pixels))
     drop = {name: np.concatenate(parts) for name, parts in drops.items()}
-    lesions = measured.lesions[numbers]
 
     def means(weights: Array) -> dict[str, Array]:
         total = weights.sum(axis=1)
         values = {name: weights @ values / total for name, values in drop.items()}
         return {**values, "advantage": values["map"] - values["random"]}
 
-    intervals = {name: percentiles(values) for name, values in resample(means, lesions).items()}
-    figures = {
-        name: {"value": float(value[0]), "low": intervals[name][0], "high": intervals[name][1]}
-        for name, value in means(np.ones((1, len(numbers)))).items()
-    }
-    return {"deleted_share": DELETED_SHARE, "n_images": len(numbers), **figures}
+    return {"deleted_share": DELETED_SHARE, "n_images": len(numbers), **estimate(means, measured.lesions[numbers])}
 
 
 def _delete(pixels: torch.Tensor, order: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,15 @@ def percentiles(values: Array) -> tuple[float, float] | tuple[None, None]:
         return None, None
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def estimate(statistic: Callable[[Array], dict[str, Array]], lesions: NDArray) -> dict[str, dict[str, Any]]:
+    """Each figure of `statistic` as `{value, low, high}`: with all pictures once, and its interval over `lesions`."""
+    intervals = {name: percentiles(values) for name, values in resample(statistic, lesions).items()}
+    return {
+        name: {"value": float(value[0]), "low": intervals[name][0], "high": intervals[name][1]}
+        for name, value in statistic(np.ones((1, len(lesions)))).items()
+    }
 
 
 def bootstrap_intervals(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from lesions.diagnoses import BY_CODE
-from lesions.intervals import percentiles, resample
+from lesions.intervals import estimate
 from lesions.measured import Measured
 
 Array = NDArray[np.float64]
@@ -87,12 +87,10 @@ def measure_operating_points(
 
         about = {name: point[name] for name in ("target", "aim", "level", "threshold")}
         counts = {"n_cases": int(cases.sum()), "n_images": len(cases), "prevalence": prevalence}
-        drawn = resample(figures, measured.lesions)
         result.append(about | counts)
-        for name, value in figures(np.ones((1, len(measured)))).items():
-            low, high = percentiles(drawn[name])
-            result[-1][name] = {"value": float(value[0]), "low": low, "high": high}
-            if not np.isfinite(value[0]):
+        for name, figure in estimate(figures, measured.lesions).items():
+            result[-1][name] = figure
+            if not np.isfinite(figure["value"]):
                 reason = "no picture of a case, of a control, or on that side of the threshold"
                 result[-1][name] = {"value": None, "low": None, "high": None, "reason": reason}
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesions.intervals import percentiles, resample, weighted_metrics
+from lesions.intervals import estimate, weighted_metrics
 from lesions.measured import Measured
 
 AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}  # years
@@ -56,12 +56,8 @@ def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
                 )
             return {"gap": mean_outside - mean_inside}
 
-        value = gap(np.ones((1, len(measured))))["gap"][0]
-        low, high = percentiles(resample(gap, measured.lesions)["gap"])
-        gaps[kind] = {
-            **{"subgroup": lowest, "metric": "accuracy", "n_images": int(inside.sum())},
-            **{"value": float(value), "low": low, "high": high},
-        }
+        about = {"subgroup": lowest, "metric": "accuracy", "n_images": int(inside.sum())}
+        gaps[kind] = about | estimate(gap, measured.lesions)["gap"]
     return gaps
 
 
