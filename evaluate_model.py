@@ -16,7 +16,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesions.dataset import dataset_fingerprint, load_splits
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import read_json, write_json, write_text
 from lesions.hub import local_folder, public_name, revision_of
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from lesions.prediction import Predictor
 
 BATCH_SIZE = 32
+FIGURES_ON_REQUEST = ("robustness.png", "examples.png")
 
 
 def own_options() -> argparse.ArgumentParser:
@@ -120,6 +120,7 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
     """Measures the model on one split of the data set and writes everything into the output folder."""
     import numpy as np
 
+    from lesions.dataset import dataset_fingerprint, load_splits
     from lesions.measured import Measured
     from lesions.prediction import Predictor
 
@@ -147,18 +148,22 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
 def evaluate_pictures(arguments: argparse.Namespace) -> None:
     """Answers for one picture or each of a folder; measures the model where there is a ground truth."""
     from lesions.answer import NO_DIAGNOSIS, describe_folder, describe_picture, find_point
-    from lesions.ground_truth import read_ground_truth, write_predictions
-    from lesions.measured import Measured
     from lesions.picture_folder import PictureFolder
     from lesions.prediction import Predictor
 
     pictures = PictureFolder(arguments.images)
     predictor = Predictor(local_folder(arguments.model, "model"))
     labels = predictor.labels
-    truth = read_ground_truth(arguments.ground_truth, labels, pictures.names) if arguments.ground_truth else None
+    truth = None
+    if arguments.ground_truth:
+        from lesions.ground_truth import read_ground_truth
+
+        truth = read_ground_truth(arguments.ground_truth, labels, pictures.names)
     probabilities = predictor.probabilities(pictures, arguments.batch_size)
     pictures.raise_if_broken()
     if truth is not None:
+        from lesions.measured import Measured
+
         about = {
             "model": public_name(arguments.model),
             "dataset": public_name(str(arguments.images)),
@@ -169,6 +174,8 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
         measured = Measured(probabilities, truth["dx"].map(labels.index).to_numpy(), labels, truth)
         return write_results(arguments, about, predictor, pictures, measured)
     if arguments.output:
+        from lesions.ground_truth import write_predictions
+
         write_predictions(arguments.output / "predictions.csv", pictures.names, probabilities, labels)
     point = find_point(read_record(predictor))
     if len(pictures) == 1:
@@ -193,6 +200,8 @@ def write_results(
     from lesions.report import build_report, print_report
 
     record, output = read_record(predictor), arguments.output
+    for name in FIGURES_ON_REQUEST:  # an earlier evaluation into this folder may have been asked for more
+        (output / name).unlink(missing_ok=True)
     report = build_report(about, measured, record, arguments.prevalence)
     report |= measure_more(arguments, predictor, pictures, measured)
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)

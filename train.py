@@ -233,9 +233,10 @@ def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, A
     import numpy as np
 
     from lesions.decision import fit_decision, fold_decision
-    from lesions.metrics import headline, softmax
+    from lesions.metrics import headline
     from lesions.model import round_to_half
     from lesions.operating_points import choose_thresholds
+    from lesions.probabilities import softmax
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     round_to_half(model)

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from benchmarks.own_process import measured_by
+from benchmarks.own_process import in_turns, measured_by
 from lesions.dataset import load_splits
 from lesions.faults import exits_cleanly
 
@@ -106,10 +105,9 @@ def main() -> None:
             row["image"].save(folder / f"{row['image_id']}.jpg", quality=95)
 
         ways = {("ours", options.batch), *(("pipeline", batch) for batch in BATCHES)}
-        measured: dict[tuple[str, int], list[dict[str, Any]]] = {way: [] for way in sorted(ways)}
-        for number in tqdm(range(options.rounds * len(measured)), unit="measurement", leave=False):
-            way = list(measured)[number % len(measured)]
-            measured[way].append(in_a_process(options, folder, way, options.pictures))
+        measured = in_turns(
+            sorted(ways), options.rounds, lambda way: in_a_process(options, folder, way, options.pictures)
+        )
         seconds = {way: statistics.median(one["seconds"] for one in rounds) for way, rounds in measured.items()}
         ours = ("ours", options.batch)
         best = min((way for way in measured if way != ours), key=lambda way: seconds[way])

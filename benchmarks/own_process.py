@@ -1,12 +1,16 @@
-"""One measurement in a process of its own, so that none finds memory, caches or threads of another."""
+"""Measurements in processes of their own, so that none finds memory, caches or threads of another."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Way = TypeVar("Way")
 
 
 def measured_by(module: str, words: Iterable[object]) -> dict[str, Any]:
@@ -15,3 +19,13 @@ def measured_by(module: str, words: Iterable[object]) -> dict[str, Any]:
     if done.returncode:
         sys.exit(f"{module} {' '.join(map(str, words))} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turns(ways: Iterable[Way], rounds: int, measure: Callable[[Way], dict[str, Any]]) -> dict[Way, list[dict]]:
+    """What `measure` gives for each way, `rounds` times; the ways take turns, so that a machine that slows down
+    slows all of them."""
+    measured: dict[Way, list[dict]] = {way: [] for way in ways}
+    for number in tqdm(range(rounds * len(measured)), unit="measurement", leave=False):
+        way = list(measured)[number % len(measured)]
+        measured[way].append(measure(way))
+    return measured

@@ -17,11 +17,11 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
@@ -32,7 +32,7 @@ from transformers import (
 )
 
 import train
-from benchmarks.own_process import measured_by
+from benchmarks.own_process import in_turns, measured_by
 from lesions.dataset import label_names, load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder
@@ -45,7 +45,6 @@ WAYS = {
     "limit": "forward, backward and optimiser on tensors in memory, in the same precision",
     "plain": "Trainer, set_transform and the image processor, float32",
 }
-PICTURES = 20  # batches of them, repeated
 QUALITY_EPOCHS = 20
 
 
@@ -83,10 +82,11 @@ def with_train_py(options: argparse.Namespace, output: str, *more: str) -> Train
     """The Trainer that train.py builds for these options."""
     sys.argv = ["train.py", *options.recipe, "--dataset", options.dataset, "--model", options.model]
     sys.argv += ["--output_dir", output, "--per_device_train_batch_size", str(options.batch), *more]
+    sys.argv += ["--from_scratch"] * options.from_scratch
     own, training = parse_with_recipe(train.own_options())
     dataset = load_splits(options.dataset, "train", "validation")
     if options.quality is None:
-        dataset["train"] = dataset["train"].select(range(PICTURES * options.batch))
+        dataset["train"] = dataset["train"].select(range(options.steps * options.batch))
     return train.build_trainer(own, training, dataset)[0]
 
 
@@ -98,14 +98,17 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
     # A DeiT's own two-token class takes no labels; the documentation takes the one with a single head.
     two_tokens = AutoConfig.from_pretrained(folder).model_type == "deit"
     kind = DeiTForImageClassification if two_tokens else AutoModelForImageClassification
-    model = kind.from_pretrained(folder, dtype=torch.float32, num_labels=len(labels), ignore_mismatched_sizes=True)
+    if options.from_scratch:
+        model = kind._from_config(AutoConfig.from_pretrained(folder, num_labels=len(labels)))
+    else:
+        model = kind.from_pretrained(folder, dtype=torch.float32, num_labels=len(labels), ignore_mismatched_sizes=True)
 
     def transform(rows: dict[str, list]) -> dict[str, Any]:
         pictures = processor([image.convert("RGB") for image in rows["image"]], return_tensors="pt")
         return {"pixel_values": pictures["pixel_values"], "labels": rows["label"]}
 
     if options.quality is None:
-        dataset["train"] = dataset["train"].select(range(PICTURES * options.batch))
+        dataset["train"] = dataset["train"].select(range(options.steps * options.batch))
     dataset.set_transform(transform)
     defaults = {"learning_rate": 5e-5, "per_device_eval_batch_size": 64, "report_to": "none"}
     arguments = TrainingArguments(
@@ -126,13 +129,13 @@ def limit(options: argparse.Namespace) -> float:
     folder = local_folder(options.model, "model")
     labels = label_names(load_splits(options.dataset, "train"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_for_training(folder, labels, from_scratch=False, new_head=True).to(device).train()
+    model = load_for_training(folder, labels, options.from_scratch, new_head=True).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     side = picture_side(load_processor(folder))
     pixels = torch.randn(options.batch, 3, side, side, device=device)
     truth = torch.arange(options.batch, device=device) % len(labels)
-    for step in range(PICTURES + options.steps):
-        if step == PICTURES:
+    for step in range(2 * options.steps):
+        if step == options.steps:
             _wait()
             started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16()):
@@ -148,7 +151,7 @@ def limit(options: argparse.Namespace) -> float:
 
 def measure(options: argparse.Namespace) -> dict[str, float | None]:
     """One way, in this process: pictures a second and MiB, or the seconds to the mark."""
-    steps = PICTURES + options.steps  # the first time round, pictures are decoded
+    steps = 2 * options.steps  # the first time round, pictures are decoded
     never = {"eval_strategy": "no", "save_strategy": "no"}
     with tempfile.TemporaryDirectory() as output:
         if options.quality is not None:
@@ -164,7 +167,7 @@ def measure(options: argparse.Namespace) -> dict[str, float | None]:
         if options.only == "limit":
             speed = limit(options)
         else:
-            watch = Stopwatch(PICTURES)
+            watch = Stopwatch(options.steps)
             if options.only == "train.py":
                 arguments = [f"--{name}={value}" for name, value in never.items()]
                 trainer = with_train_py(options, output, f"--max_steps={steps}", "--load_best_model_at_end=false",
@@ -184,9 +187,10 @@ def _peak_of_this_process() -> float:
 
 def in_a_process(options: argparse.Namespace, way: str, **changes: object) -> dict[str, Any]:
     given = vars(options) | {"only": way} | changes
+    flags = ["--from_scratch"] * given.pop("from_scratch")
     words = [word for name, value in given.items() if name != "recipe" and value is not None
              for word in (f"--{name}", value)]  # fmt: skip
-    return measured_by("benchmarks.train", [*options.recipe, *words])
+    return measured_by("benchmarks.train", [*options.recipe, *words, *flags])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -195,9 +199,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", required=True, help="folder that data_prep.py wrote, or a Hub id")
     parser.add_argument("--model", required=True, help="pretrained DeiT or ViT, a folder or a Hub id")
     parser.add_argument("--batch", type=int, default=32, help="pictures a step (default: 32)")
-    parser.add_argument("--steps", type=int, default=20, help="steps that are timed, after a warm-up (default: 20)")
+    parser.add_argument(
+        "--steps", type=int, default=20, help="steps that are timed, after as many to warm up (default: 20)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each way is measured (default: 3)")
     parser.add_argument("--quality", type=float, help="measure the time to this validation macro-F1 instead")
+    parser.add_argument(
+        "--from_scratch",
+        action="store_true",
+        help="random weights, on which speed does not depend; --model then needs no weights",
+    )
     parser.add_argument("--only", choices=WAYS, help="one way, in this process, its figures as JSON")
     return parser.parse_args()
 
@@ -215,10 +226,7 @@ def main() -> None:
             print(f"{way}: validation macro-F1 over {options.quality} after {reached}", flush=True)
         return
 
-    measured: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for number in tqdm(range(options.rounds * len(WAYS)), unit="measurement", leave=False):
-        way = list(WAYS)[number % len(WAYS)]
-        measured[way].append(in_a_process(options, way))
+    measured = in_turns(WAYS, options.rounds, partial(in_a_process, options))
     speeds = {way: statistics.median(one["speed"] for one in rounds) for way, rounds in measured.items()}
     print(f"{Path(options.model).name}, batch {options.batch}, {torch.get_num_threads()} threads, "
           f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}")  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesions.diagnoses import name_of
-from lesions.operating_points import score_of
+from lesions.targets import score_of
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesions.measured import Measured
-from lesions.metrics import ECE_BINS, calibration_bins, softmax
+from lesions.metrics import ECE_BINS, calibration_bins
+from lesions.probabilities import softmax
 
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 BINNING = f"the most probable diagnosis's probability, {ECE_BINS} bins of equal width"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesions.metric_names import HEADLINE
-from lesions.metrics import ECE_BINS, calibration_bins, decide
+from lesions.metrics import ECE_BINS, calibration_bins
+from lesions.probabilities import decide
 
 Array = NDArray[np.float64]
 
@@ -32,15 +34,19 @@ def resample(
     and intervals over pictures would come out too narrow. A picture's weight is how often its lesion was drawn.
     The same lesions and seed give the same draws, so that differences of two models are paired.
     """
-    random = np.random.default_rng(seed)
     _, lesion_of = np.unique(lesions, return_inverse=True)
-    count = lesion_of.max() + 1
+    times_drawn = _draw(int(lesion_of.max()) + 1, resamples, seed)
     parts: list[dict[str, Array]] = []
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
-        size = min(RESAMPLES_AT_ONCE, resamples - start)
-        times_drawn = random.multinomial(count, np.full(count, 1 / count), size=size)
-        parts.append(statistic(times_drawn[:, lesion_of].astype(np.float64)))
+        parts.append(statistic(times_drawn[start : start + RESAMPLES_AT_ONCE, lesion_of].astype(np.float64)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@lru_cache(maxsize=8)  # an evaluation asks some forty times, mostly for those of the whole split
+def _draw(count: int, resamples: int, seed: int) -> NDArray[np.int32]:
+    """How often each of `count` lesions is drawn in each resample, shape (resamples, count)."""
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    return draws.astype(np.int32)
 
 
 def percentiles(values: Array) -> tuple[float, float] | tuple[None, None]:

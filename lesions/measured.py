@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lesions.intervals import bootstrap_intervals
 from lesions.metric_names import HEADLINE
-from lesions.metrics import decide, measure
+from lesions.metrics import measure
+from lesions.probabilities import decide
 
 # Metrics that are means over the diagnoses, and so change their meaning where one has no case.
 MACRO = ("balanced_accuracy", "f1_macro", "roc_auc_macro", "average_precision_macro")

@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from lesions.metric_names import HEADLINE
+from lesions.probabilities import decide, softmax
 
 Array = NDArray[np.float64]
 
 ECE_BINS = 15
-
-
-def softmax(logits: Array) -> Array:
-    """Probabilities, shape (n, classes), in float64 so that they sum to one to the last digit."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def headline(logits: Array, labels: NDArray[np.int64]) -> dict[str, float]:
@@ -49,15 +44,6 @@ class LesionMetrics(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, Any]:
         return measure(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.int64))
-
-
-def decide(probabilities: Array) -> NDArray[np.int64]:
-    """The most probable class of each row (n, classes); -1 where two or more share the highest probability.
-
-    The scoring of the ISIC challenges counts such an undecided picture as wrong, and so do all figures here.
-    """
-    undecided = (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) > 1
-    return np.where(undecided, -1, probabilities.argmax(axis=1))
 
 
 def measure(probabilities: Array, labels: NDArray[np.int64]) -> dict[str, Any]:

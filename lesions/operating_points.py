@@ -12,28 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from lesions.diagnoses import BY_CODE
 from lesions.intervals import estimate
 from lesions.measured import Measured
+from lesions.targets import TARGETS, is_case, score_of
 
 Array = NDArray[np.float64]
 
-TARGETS = {
-    "melanoma": {"mel"},
-    "malignant": {code for code, diagnosis in BY_CODE.items() if diagnosis.malignant},
-}
 AIMS = [(kind, level) for kind in ("sensitivity", "specificity") for level in (0.9, 0.95)]
 PREVALENCE = 0.05  # of melanoma, or of malignancy, for PPV and NPV where the user states no other
-
-
-def score_of(target: str, probabilities: Array, labels: list[str]) -> Array:
-    """The probability (n,) of any diagnosis of the target, a key of TARGETS."""
-    return probabilities[:, [label in TARGETS[target] for label in labels]].sum(axis=1)
-
-
-def is_case(target: str, truth: NDArray[np.int64], labels: list[str]) -> NDArray[np.bool_]:
-    """Which of the label numbers (n,) are diagnoses of the target."""
-    return np.isin(truth, [number for number, label in enumerate(labels) if label in TARGETS[target]])
 
 
 def choose_thresholds(probabilities: Array, truth: NDArray[np.int64], labels: list[str]) -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from lesions.metrics import softmax
 from lesions.model import load_for_prediction, load_processor
 from lesions.onednn import speed_up
 from lesions.pictures import LesionPictures, collate
+from lesions.probabilities import softmax
 
 T = TypeVar("T")
 

@@ -90,14 +90,7 @@ def _metadata(
         # The Hub takes ids here; the name of a folder would be no id.
         base_model=base if base and "/" in base else None,
         datasets=[dataset] if dataset and "/" in dataset else None,
-        tags=[
-            "deit",
-            "skin-lesion",
-            "dermatoscopy",
-            "dermatology",
-            "medical",
-            *(["ham10000"] if kind == "ham10000" else []),
-        ],
+        tags=[*TAGS, *(["ham10000"] if kind == "ham10000" else [])],
         metrics=sorted({METRICS[name][0] for name in report["metrics"]}) if report else None,
         eval_results=_eval_results(report, training) if report else None,
     )

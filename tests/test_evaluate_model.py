@@ -16,9 +16,9 @@ from PIL import Image
 from transformers import pipeline
 
 from lesions.diagnoses import CODES, isic_order
-from lesions.metrics import softmax
 from lesions.model import load_for_prediction, load_processor
 from lesions.pictures import LesionPictures, collate
+from lesions.probabilities import softmax
 from lesions.trainer import LesionTrainingArguments, WeightedTrainer
 
 

@@ -11,8 +11,8 @@ from lesions.calibration import describe_calibration, undo_decision
 from lesions.cohort import describe_cohort
 from lesions.intervals import recall_intervals
 from lesions.measured import Measured
-from lesions.metrics import softmax
 from lesions.operating_points import choose_thresholds, measure_operating_points
+from lesions.probabilities import softmax
 from lesions.selective import measure_selective
 from lesions.subgroups import measure_gaps, measure_subgroups
 

@@ -7,7 +7,8 @@ import pytest
 from sklearn import metrics as sk
 
 from lesions.intervals import bootstrap_intervals, weighted_metrics
-from lesions.metrics import HEADLINE, LesionMetrics, decide, expected_calibration_error, measure, softmax
+from lesions.metrics import HEADLINE, LesionMetrics, expected_calibration_error, measure
+from lesions.probabilities import decide, softmax
 
 # Truth a a a a b b c; decided a a a b b b a: recalls 3/4, 2/2, 0/1; precisions 3/4, 2/3, none for c.
 PROBABILITIES = np.array(
