@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +54,8 @@ def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    # The actions are shared with the full parser below. A recipe may hold what is required, so that is asked there.
-    required = [action for action in parser._actions if action.required]
-    for action in required:
-        action.required = False
-    own, _ = quick.parse_known_args()
-    for action in required:
-        action.required = True
+    with _nothing_required(quick):
+        quick.parse_known_args()  # answers --help
 
     from transformers import HfArgumentParser
 
@@ -67,9 +63,11 @@ def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
 
     full = HfArgumentParser(LesionTrainingArguments, parents=[parser], add_help=False, allow_abbrev=False)
     known = {action.dest for action in full._actions} - {"recipe"}
-    if own.recipe:
-        recipe = read_recipe(own.recipe)
-        _check_names(map(str, recipe), known, f"mend the recipe {own.recipe}")
+    with _nothing_required(full):  # a recipe may hold what is
+        path = full.parse_known_args()[0].recipe
+    if path:
+        recipe = read_recipe(path)
+        _check_names(map(str, recipe), known, f"mend the recipe {path}")
         # Numbers such as 5e-4 are text to YAML 1.1; argparse converts text defaults like text arguments.
         full.set_defaults(**recipe)
         several = {action.dest for action in parser._actions if action.nargs == "+"}
@@ -84,6 +82,18 @@ def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
         raise InputError(f"these options can't be used together: {error}") from error
     _check_names((text.lstrip("-") for text in unknown), known, "mend the command line")
     return own, training
+
+
+@contextmanager
+def _nothing_required(parser: argparse.ArgumentParser) -> Iterator[None]:
+    required = [action for action in parser._actions if action.required]
+    for action in required:
+        action.required = False
+    try:
+        yield
+    finally:
+        for action in required:
+            action.required = True
 
 
 def _check_names(names: Iterable[str], known: set[str], advice: str) -> None:

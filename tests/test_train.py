@@ -121,6 +121,11 @@ def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Pa
     assert "no recipe" in command("train.py", "nothing.yaml", "--dataset", sample, "--output_dir", "x", check=2).stderr
 
 
+def test_needs_no_recipe(tmp_path: Path) -> None:
+    error = command("train.py", "--output_dir", tmp_path / "run", "--dataset", tmp_path / "nothing", check=2).stderr
+    assert "YAML" not in error and f"{tmp_path}/nothing" in error
+
+
 def test_a_recipe_may_hold_every_option_the_required_ones_too(sample: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"model: recipes/demo-deit\nfrom_scratch: true\noutput_dir: {tmp_path / 'run'}\nmax_steps: 1\n")
