@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -127,12 +126,15 @@ def own_options() -> argparse.ArgumentParser:
 @exits_cleanly
 def main() -> None:
     options, training = parse_with_recipe(own_options())
+    from lesions.cpu import keep_freed_memory, use_all_cores
     from lesions.figures import save_training_curves
     from lesions.model import store_in_half
 
     if training.process_index > 0:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends: the first one tells for all
-    use_all_cores(training)
+    keep_freed_memory()
+    if training.device.type == "cpu" and training.world_size == 1:
+        use_all_cores()
     push, training.push_to_hub = training.push_to_hub, False  # the Trainer's own push would send its card and pickles
     if push:
         model_card.check_access(training.hub_model_id, training.hub_token, bool(training.hub_private_repo))
@@ -146,29 +148,17 @@ def main() -> None:
     trainer, record = build_trainer(options, training, dataset)
     record = {"status": "running", **identity, **record}
     save_record(trainer, record)
-    started = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
-    seconds = None if checkpoint else round(time.monotonic() - started)  # of a continued run only the end is known
     decided = decide(trainer, options.decision, list(record["train_counts"].values()))
-    trainer.save_model(_internal_call=True)  # the best one, with the decision: the Trainer has loaded it
+    trainer.save_model(_internal_call=True)  # with the decision; the best one, where one was asked for
     if trainer.is_world_process_zero():
         store_in_half(Path(training.output_dir))
-    record |= {"status": "finished", "seconds": seconds, **describe_training(trainer), **decided}
+    record |= {"status": "finished", **describe_training(trainer), **decided}
     save_record(trainer, record)
     trainer.leave()
     if trainer.is_world_process_zero():
         save_training_curves(Path(training.output_dir) / CURVES, trainer.state.log_history)
         finish(Path(training.output_dir), options.dataset, training if push else None)
-
-
-def use_all_cores(training: LesionTrainingArguments) -> None:
-    """`accelerate launch` without a config gives each process one thread: half the speed on two cores."""
-    import psutil
-    import torch
-
-    alone_on_cpu = training.device.type == "cpu" and training.world_size == 1
-    if alone_on_cpu and "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1":
-        torch.set_num_threads(psutil.cpu_count(logical=False) or os.cpu_count() or 1)
 
 
 def build_trainer(

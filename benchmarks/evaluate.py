@@ -23,10 +23,11 @@ from typing import Any
 import torch
 
 from benchmarks.own_process import in_turns, measured_by
+from evaluate_model import BATCH_SIZE
 from lesions.dataset import load_splits
 from lesions.faults import exits_cleanly
 
-BATCHES = (1, 8, 32)  # of the pipeline
+BATCHES = (1, 8, 16, 32)  # of the pipeline
 WARM_UP = 16  # pictures
 
 
@@ -85,7 +86,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="folder of a trained model")
     parser.add_argument("--dataset", help="folder that data_prep.py wrote, or a Hub id; its test split is taken")
     parser.add_argument("--pictures", type=int, default=400, help="how many of them (default: 400)")
-    parser.add_argument("--batch", type=int, default=32, help="pictures a forward pass, ours (default: 32)")
+    parser.add_argument(
+        "--batch", type=int, default=BATCH_SIZE, help=f"pictures a forward pass, ours (default: {BATCH_SIZE})"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each way is measured (default: 3)")
     parser.add_argument("--only", choices=("ours", "pipeline"), help="one way, in this process, as JSON")
     parser.add_argument("--folder", help="pictures for --only")

@@ -33,12 +33,13 @@ from transformers import (
 
 import train
 from benchmarks.own_process import in_turns, measured_by
+from lesions.cpu import fast_bfloat16, keep_freed_memory
 from lesions.dataset import label_names, load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder
 from lesions.model import load_for_training, load_processor, picture_side
 from lesions.recipes import parse_with_recipe
-from lesions.trainer import compute_metrics, fast_bfloat16
+from lesions.trainer import compute_metrics
 
 WAYS = {
     "train.py": "train.py's own Trainer: augmentation, weights, logging",
@@ -153,6 +154,8 @@ def measure(options: argparse.Namespace) -> dict[str, float | None]:
     """One way, in this process: pictures a second and MiB, or the seconds to the mark."""
     steps = 2 * options.steps  # the first time round, pictures are decoded
     never = {"eval_strategy": "no", "save_strategy": "no"}
+    if options.only != "plain":
+        keep_freed_memory()  # as train.py does
     with tempfile.TemporaryDirectory() as output:
         if options.quality is not None:
             passing = FirstPassing(options.quality)

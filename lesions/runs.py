@@ -76,7 +76,8 @@ def _check_same_run(output: Path, identity: dict[str, Any]) -> None:
 
 
 def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
-    """What a finished training adds to the record: its length, its validation history and the best evaluation."""
+    """What a finished training adds to the record: its length, its validation history and the evaluation that the
+    model was chosen by, if any."""
     state = trainer.state
     history = [
         {name.removeprefix("eval_"): value for name, value in entry.items()}
@@ -85,6 +86,7 @@ def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
     ]
     best = next((entry for entry in history if entry["step"] == state.best_global_step), None)
     return {
+        "seconds": round(state.log_history[-1]["seconds"]),
         "epochs": state.epoch,
         "steps": state.global_step,
         "chosen_by": trainer.args.metric_for_best_model,

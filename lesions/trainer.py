@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from lesions.checkpoints import last_whole_checkpoint
+from lesions.cpu import fast_bfloat16
 from lesions.distillation import Distillation
 from lesions.faults import InputError
 from lesions.layer_decay import parameter_groups
@@ -36,34 +37,13 @@ from lesions.pictures import LesionPictures
 from lesions.progress import EpochProgress
 
 
-def fast_bfloat16() -> bool:
-    """Whether this machine computes faster in bfloat16: a GPU since Ampere, or a CPU that is seen to.
-
-    What a CPU says of itself does not tell: with AVX-512-BF16 and without AMX, one multiplied matrices at a fifth
-    of the time of float32 and another took longer. So a layer of DeiT-tiny is timed, which takes 0.1 seconds.
-    """
-    if torch.accelerator.is_available():
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-
-    def seconds(dtype: torch.dtype) -> float:
-        inputs, weights = torch.randn(4096, 192, dtype=dtype), torch.randn(768, 192, dtype=dtype)
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            torch.nn.functional.linear(inputs, weights)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
-
-
 @dataclass
 class LesionTrainingArguments(TrainingArguments):
     """transformers' TrainingArguments with the defaults of this project."""
 
     num_train_epochs: float = 20
     per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 64
+    per_device_eval_batch_size: int = 64 if torch.accelerator.is_available() else 16  # what a CPU's cache holds
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
     lr_scheduler_type: str = "cosine"
@@ -86,6 +66,8 @@ class LesionTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         self.bf16 = self.bf16 and not self.fp16
         self.label_names = self.label_names or ["labels"]
+        if not self.load_best_model_at_end:
+            self.metric_for_best_model = None  # else the Trainer would still note a best one
         super().__post_init__()
 
 
@@ -101,6 +83,21 @@ class AnnounceEpoch(TrainerCallback):
         pictures = options["train_dataloader"].dataset
         if isinstance(pictures, LesionPictures):
             pictures.set_epoch(int(state.epoch))
+
+
+class Clock(TrainerCallback):
+    """Notes the seconds of training in every log entry, those before an interruption included."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
+    ) -> None:
+        self.started = time.monotonic() - (state.log_history[-1]["seconds"] if state.log_history else 0)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any) -> None:
+        state.log_history[-1]["seconds"] = time.monotonic() - self.started
 
 
 class WeightedTrainer(Trainer):
@@ -131,6 +128,7 @@ class WeightedTrainer(Trainer):
         self.layer_decay, self.mixing, self.distillation = layer_decay, mixing, distillation
         self.teacher = teacher.to(self.args.device) if teacher else None
         self.add_callback(AnnounceEpoch())
+        self.add_callback(Clock())
         self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
         self.add_callback(EpochProgress())
 
