@@ -55,6 +55,11 @@ def own_options() -> argparse.ArgumentParser:
         help=f"pretrained image classifier to fine-tune: a folder or a Hub id (default: {DEFAULT_MODEL})",
     )
     add(
+        "--base_model",
+        metavar="ID",
+        help="Hub id of what --model holds, for the card, where that is a folder (default: the folder's name)",
+    )
+    add(
         "--class_weights",
         default="sqrt",
         help="weight of a diagnosis in the loss, from its share of the training split: balanced (inverse), sqrt "
@@ -203,7 +208,7 @@ def build_trainer(
     )
     print("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()))
     return trainer, {
-        "base_model": None if options.from_scratch else public_name(options.model),
+        "base_model": None if options.from_scratch else options.base_model or public_name(options.model),
         "architecture": type(model).__name__,
         "parameters": model.num_parameters(),
         "dataset": describe_dataset(options.dataset, dataset),

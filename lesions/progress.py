@@ -16,9 +16,14 @@ class EpochProgress(ProgressCallback):
         super().__init__()
         self.losses: list[float] = []
 
-    def on_train_begin(self, args: TrainingArguments, *rest: Any, **options: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
+    ) -> None:
         if not args.disable_tqdm:
-            super().on_train_begin(args, *rest, **options)
+            super().on_train_begin(args, state, control, **options)
+        if self.training_bar is not None:  # a continued run: its earlier steps say nothing about the time left
+            bar, done = self.training_bar, state.global_step
+            self.current_step = bar.initial = bar.n = bar.last_print_n = done
 
     def on_step_end(self, args: TrainingArguments, *rest: Any, **options: Any) -> None:
         if self.training_bar is not None:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 RECORD, CURVES = "training.json", "training_curves.png"
 
-# Options that say where and how fast, not what; and the decision, which is fitted at the end. They are not recorded,
-# and may differ when a run is continued.
+# Options that say where, how fast and under which name, not what; and the decision, which is fitted at the end. They
+# are not recorded, and may differ when a run is continued.
 INCIDENTAL = (
     *("output_dir", "run_name", "resume_from_checkpoint", "push_to_hub", "hub_", "project", "trackio_"),
     *("logging_", "log_", "report_to", "disable_tqdm", "dataloader_num_workers", "dataloader_pin_memory"),
-    *("local_rank", "save_total_limit", "recipe", "dataset", "decision", "parallelism_config", "accelerator_config"),
-    "debug",
+    *("local_rank", "save_total_limit", "recipe", "dataset", "base_model", "decision"),
+    *("parallelism_config", "accelerator_config", "debug"),
 )
 
 

@@ -85,7 +85,9 @@ def test_refuses_labels_that_would_silently_mean_something_else(run: Path, sampl
     options = ("--model", model, "--from_scratch", "false", *QUICK)
     error = train(tmp_path / "run", sample, *options, check=2).stderr
     assert "tells apart akiec, bcc, bkl, df, nv, mel, vasc" in error and "--new_head" in error
-    train(tmp_path / "run", sample, *options, "--new_head")
+    train(tmp_path / "run", sample, *options, "--new_head", "--base_model", "you/model")
+    assert json.loads((tmp_path / "run" / "training.json").read_text())["base_model"] == "you/model"
+    assert "base_model: you/model" in (tmp_path / "run" / "README.md").read_text()
 
 
 def test_refuses_a_dataset_that_is_none(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ import torch
 from conftest import ROOT, command
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
+from transformers import TrainerControl, TrainerState
 
 from lesions.class_weights import class_weights
 from lesions.faults import InputError
 from lesions.model import load_for_training, load_processor
 from lesions.pictures import Augmentation, LesionPictures, collate
+from lesions.progress import EpochProgress
 from lesions.trainer import LesionTrainingArguments, WeightedTrainer, compute_metrics
 
 DEMO = ROOT / "recipes" / "demo-deit"
@@ -89,6 +91,16 @@ def test_a_resumed_run_ends_with_the_weights_of_one_never_interrupted(tmp_path: 
         resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{step}"))
         for name, tensor in whole.model.state_dict().items():
             assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
+
+
+def test_a_continued_run_reckons_the_time_left_by_its_own_steps(tmp_path: Path) -> None:
+    progress, args = EpochProgress(), LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True, bf16=False)
+    state = TrainerState(global_step=900, max_steps=1000)
+    progress.on_train_begin(args, state, TrainerControl())
+    state.global_step += 1
+    progress.on_step_end(args, state, TrainerControl())
+    shown = progress.training_bar.format_dict
+    assert shown["n"] == 901 and shown["initial"] == 900 and shown["total"] == 1000
 
 
 def test_ends_with_the_best_checkpoint_and_the_run_folder_holds_it(tmp_path: Path, rows) -> None:
