@@ -8,15 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One diagnosis as HAM10000 codes it (`dx`) and as the ISIC challenges name its column."""
+    """One diagnosis, under the code that HAM10000 gives it (`dx`); in capitals it is a column of the ISIC files."""
 
     code: str
     name: str
     malignant: bool
-
-    @property
-    def isic_column(self) -> str:
-        return self.code.upper()
 
 
 # In the column order of the official ISIC 2018 Task 3 files. HAM10000 files actinic keratosis and
