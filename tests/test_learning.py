@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
+from transformers import ResNetConfig, ResNetForImageClassification
 
 from lesions.distillation import Distillation, Teacher, Teachers
 from lesions.faults import InputError
@@ -132,3 +133,15 @@ def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows
                                                         interpolate_pos_encoding=True).logits)  # fmt: skip
     with pytest.raises(InputError, match="the teacher in"):
         Teacher(run, ["mel", "nv"], processor)
+
+
+def test_a_cnn_can_teach_and_sees_small_pictures_enlarged(run: Path, tmp_path: Path) -> None:
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    config.id2label = dict(enumerate(LABELS))
+    ResNetForImageClassification(config).save_pretrained(tmp_path)
+    processor = load_processor(run)
+    processor.save_pretrained(tmp_path)
+    teacher, small = Teacher(tmp_path, LABELS, processor), torch.rand(2, 3, 32, 32)
+    large = interpolate(small, size=(teacher.side, teacher.side), mode="bilinear", antialias=True)
+    assert teacher.side > 32 and torch.equal(teacher(small), teacher(large))
+    assert not teacher.model.training  # its batch norm answers with what it learnt
