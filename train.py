@@ -110,12 +110,6 @@ def own_options() -> argparse.ArgumentParser:
         "temperature for honest probabilities are put into the saved head; none: the temperature alone (default: none)",
     )
     add(
-        "--early_stopping_patience",
-        type=int,
-        default=0,
-        help="stop after this many evaluations without a better --metric_for_best_model; 0: never (default: 0)",
-    )
-    add(
         "--from_scratch",
         **FLAG,
         help="start from random weights; --model then needs only config.json and preprocessor_config.json",
@@ -172,7 +166,6 @@ def build_trainer(
     """The Trainer with model, data and class weights in place, and the record of all of them."""
     import torch
     import transformers
-    from transformers import EarlyStoppingCallback
 
     from lesions.distillation import Distillation, Teacher, Teachers
     from lesions.model import load_for_training, load_processor, see_whole_picture
@@ -204,7 +197,6 @@ def build_trainer(
         data_collator=collate,
         processing_class=processor,
         compute_metrics=compute_metrics,
-        callbacks=[EarlyStoppingCallback(options.early_stopping_patience)] if options.early_stopping_patience else [],
     )
     print("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()))
     return trainer, {

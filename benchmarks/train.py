@@ -21,7 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from datasets import Dataset
 from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
@@ -79,6 +81,12 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
+def few(rows: Dataset, number: int) -> Dataset:
+    """`number` rows, every diagnosis among them, since train.py refuses to train without."""
+    one_of_each = np.unique(rows["label"], return_index=True)[1].tolist()
+    return rows.select(list(dict.fromkeys([*one_of_each, *range(number)]))[:number])
+
+
 def with_train_py(options: argparse.Namespace, output: str, *more: str) -> Trainer:
     """The Trainer that train.py builds for these options."""
     sys.argv = ["train.py", *options.recipe, "--dataset", options.dataset, "--model", options.model]
@@ -87,7 +95,7 @@ def with_train_py(options: argparse.Namespace, output: str, *more: str) -> Train
     own, training = parse_with_recipe(train.own_options())
     dataset = load_splits(options.dataset, "train", "validation")
     if options.quality is None:
-        dataset["train"] = dataset["train"].select(range(options.steps * options.batch))
+        dataset["train"] = few(dataset["train"], options.steps * options.batch)
     return train.build_trainer(own, training, dataset)[0]
 
 
@@ -100,7 +108,7 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
     two_tokens = AutoConfig.from_pretrained(folder).model_type == "deit"
     kind = DeiTForImageClassification if two_tokens else AutoModelForImageClassification
     if options.from_scratch:
-        model = kind._from_config(AutoConfig.from_pretrained(folder, num_labels=len(labels)))
+        model = kind._from_config(AutoConfig.from_pretrained(folder, num_labels=len(labels)), dtype=torch.float32)
     else:
         model = kind.from_pretrained(folder, dtype=torch.float32, num_labels=len(labels), ignore_mismatched_sizes=True)
 
@@ -109,7 +117,7 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
         return {"pixel_values": pictures["pixel_values"], "labels": rows["label"]}
 
     if options.quality is None:
-        dataset["train"] = dataset["train"].select(range(options.steps * options.batch))
+        dataset["train"] = few(dataset["train"], options.steps * options.batch)
     dataset.set_transform(transform)
     defaults = {"learning_rate": 5e-5, "per_device_eval_batch_size": 64, "report_to": "none"}
     arguments = TrainingArguments(

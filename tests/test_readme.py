@@ -12,7 +12,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_every_number_of_the_results_table_comes_from_its_metrics_json() -> None:
-    rows = re.findall(r"^\| \[(?P<name>[^\]]+)\]\((?P<file>release/[^)]+)\)[^|]*\|(?P<cells>.+)\|$", README, re.MULTILINE)
+    rows = re.findall(
+        r"^\| \[(?P<name>[^\]]+)\]\((?P<file>release/[^)]+)\)[^|]*\|(?P<cells>.+)\|$", README, re.MULTILINE
+    )
     assert rows
     for _, file, cells in rows:
         report = json.loads((ROOT / file).read_text())
