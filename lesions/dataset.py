@@ -44,8 +44,8 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
 
 
 def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
-    """What a record of a training says about its data: name, title, whether it is drawn, its size by split, and how
-    many lesions under two ids were kept together."""
+    """What a record of a training says about its data: name, title, whether it is drawn, its size by split, the
+    (width, height) of its first picture in pixels, and how many lesions under two ids were kept together."""
     folder = local_folder(name, "dataset")
     audit = read_json(folder / "audit.json") if (folder / "audit.json").is_file() else {}
     return {
@@ -54,6 +54,7 @@ def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
         **audit.get("source", {"title": public_name(name), "drawn": False}),
         "n_images": {split: len(part) for split, part in dataset.items()},
         "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},
+        "picture_size": list(dataset["train"][0]["image"].size),
         "lesions_merged": audit.get("duplicates", {}).get("lesions_merged"),
     }
 
