@@ -23,6 +23,7 @@ from lesions.diagnoses import name_of
 from lesions.files import whole_file
 from lesions.metric_names import METRICS
 
+FEW = 10  # pictures in a bin of the reliability diagram
 STYLE: Any = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
 
 
@@ -78,12 +79,16 @@ def save_roc_curves(
 
 def save_reliability(path: Path, calibration: dict[str, Any], title: str) -> None:
     """Above, how often the top diagnosis was right against the probability that it was given; below, how many
-    pictures have that probability."""
+    pictures have that probability. Hollow, and not on the line: bins of a few pictures, which say little."""
     bins = calibration["bins"]
+    many, few = ([bin for bin in bins if (bin["n_images"] >= FEW) == enough] for enough in (True, False))
     with styled(figsize=(6, 6.5), nrows=2, height_ratios=(3, 1), sharex=True, layout="constrained") as (figure, axes):
         above, below = axes
-        above.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":", label="honest")
-        above.plot(*zip(*[(b["confidence"], b["accuracy"]) for b in bins], strict=True), "o-", label="this model")
+        above.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":", label="perfectly calibrated")
+        for part, look, label in ((many, "C0o-", "this model"), (few, "C0o", f"fewer than {FEW} pictures")):
+            if part:
+                points = [[bin[key] for bin in part] for key in ("confidence", "accuracy")]
+                above.plot(*points, look, label=label, markerfacecolor="white" if part is few else None, clip_on=False)
         above.set(ylabel="share that was right", ylim=(0, 1.02), xlim=(0, 1.01), title=title)
         edges, counts = [b["low"] for b in bins], [b["n_images"] for b in bins]
         below.bar(edges, counts, width=bins[0]["high"] - bins[0]["low"], align="edge", edgecolor="white")
