@@ -22,8 +22,8 @@ class EpochProgress(ProgressCallback):
         if not args.disable_tqdm:
             super().on_train_begin(args, state, control, **options)
         if self.training_bar is not None:  # a continued run: its earlier steps say nothing about the time left
-            bar, done = self.training_bar, state.global_step
-            self.current_step = bar.initial = bar.n = bar.last_print_n = done
+            bar = self.training_bar
+            self.current_step = bar.initial = bar.n = bar.last_print_n = state.global_step
 
     def on_step_end(self, args: TrainingArguments, *rest: Any, **options: Any) -> None:
         if self.training_bar is not None:

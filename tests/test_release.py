@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command
 from huggingface_hub.utils import filter_repo_objects
+from PIL import Image
 from safetensors.numpy import load_file
 
 from lesions.ground_truth import read_predictions
@@ -68,4 +69,11 @@ def test_readmes_first_example_runs_offline_and_evaluate_model_says_the_same(tmp
     assert snippet and str(RELEASE) in snippet[1]
     done = subprocess.run([sys.executable, "-c", snippet[1]], cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 7
+    scores = dict(line.split() for line in done.stdout.splitlines())
+    Image.new("RGB", (600, 450), "tan").save(tmp_path / "lesion.png")  # the example's picture
+    answer = command("evaluate_model.py", "--model", RELEASE, "--images", tmp_path / "lesion.png").stdout
+    percent = {
+        label: float(share) for label, share in re.findall(r" (\w+) +([\d.]+) %(?:  █+)?$", answer, re.MULTILINE)
+    }
+    assert len(scores) == 7 and percent.keys() == scores.keys()
+    assert all(percent[label] == pytest.approx(100 * float(scores[label]), abs=0.11) for label in scores)
