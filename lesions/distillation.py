@@ -36,8 +36,9 @@ class Teacher(nn.Module):
             raise InputError(f"the teacher in {folder} tells apart {', '.join(own)}, the data set {', '.join(labels)}")
         self.order = [own.index(name) for name in labels]
         self.side = picture_side(processor)
-        # One that interpolates its positions judges small pictures better, and sooner, than their enlargements.
-        self.takes_any_side = "interpolate_pos_encoding" in signature(self.model.forward).parameters
+        # One that interpolates its positions judges small pictures better, and sooner, than their enlargements. Larger
+        # ones than its own are shrunk for any teacher, for the same two reasons.
+        self.takes_small = "interpolate_pos_encoding" in signature(self.model.forward).parameters
         student, teacher = (_mean_and_std(one) for one in (normalised_by, processor))
         scale, offset = student[1] / teacher[1], (student[0] - teacher[0]) / teacher[1]
         self.register_buffer("scale", scale[:, None, None])
@@ -48,7 +49,7 @@ class Teacher(nn.Module):
         """Logits (batch, classes) in the order of the student's labels."""
         pictures = pixel_values * self.scale + self.offset
         options = {}
-        if pictures.shape[-1] != self.side and self.takes_any_side:
+        if pictures.shape[-1] < self.side and self.takes_small:
             options["interpolate_pos_encoding"] = True
         elif pictures.shape[-1] != self.side:
             pictures = interpolate(pictures, size=(self.side, self.side), mode="bilinear", antialias=True)

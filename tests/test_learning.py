@@ -131,6 +131,9 @@ def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows
     teacher = Teacher(run, LABELS, processor)
     assert torch.allclose(teacher(small), teacher.model(small * teacher.scale + teacher.offset,
                                                         interpolate_pos_encoding=True).logits)  # fmt: skip
+    large, own = torch.rand(2, 3, 96, 96), (teacher.side, teacher.side)
+    shrunk = interpolate(large, size=own, mode="bilinear", antialias=True)
+    assert torch.allclose(teacher(large), teacher(shrunk), atol=1e-5)
     with pytest.raises(InputError, match="the teacher in"):
         Teacher(run, ["mel", "nv"], processor)
 
