@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesions.faults import InputError, exits_cleanly
-from lesions.files import read_json, write_json, write_text
+from lesions.files import write_json, write_text
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.runs import RECORD
+from lesions.runs import RECORD, check_division, record_of
 
 if TYPE_CHECKING:
     from lesions.measured import Measured
@@ -120,9 +120,10 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
     """Measures the model on one split of the data set and writes everything into the output folder."""
     import numpy as np
 
-    from lesions.dataset import dataset_fingerprint, load_splits
+    from lesions.dataset import dataset_fingerprint, load_splits, title_of
     from lesions.measured import Measured
     from lesions.prediction import Predictor
+    from lesions.splits import SHARES
 
     predictor = Predictor(local_folder(arguments.model, "model"))
     splits = load_splits(arguments.dataset, arguments.split)
@@ -132,6 +133,9 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"{arguments.model} tells apart {', '.join(labels)}, {arguments.dataset} {', '.join(names)}: not the same"
         )
+    fingerprint = dataset_fingerprint(splits)
+    if arguments.split in SHARES:
+        check_division({arguments.model: record_of(predictor.folder)}, title_of(arguments.dataset), fingerprint)
     truth = np.array([labels.index(names[number]) for number in part["label"]])
     rows = part.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     about = {
@@ -139,7 +143,7 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
         "dataset": public_name(arguments.dataset),
         "split": arguments.split,
         "dataset_revision": revision_of(local_folder(arguments.dataset, "dataset")),
-        "dataset_fingerprint": dataset_fingerprint(splits),
+        "dataset_fingerprint": fingerprint,
     }
     measured = Measured(predictor.probabilities(part, arguments.batch_size), truth, labels, rows)
     write_results(arguments, about, predictor, part, measured)
@@ -177,18 +181,12 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
         from lesions.ground_truth import write_predictions
 
         write_predictions(arguments.output / "predictions.csv", pictures.names, probabilities, labels)
-    point = find_point(read_record(predictor))
+    point = find_point(record_of(predictor.folder))
     if len(pictures) == 1:
         print(describe_picture(arguments.images.name, probabilities[0], labels, point))
     else:
         print(describe_folder(pictures.names, probabilities, labels, point))
     print(f"\n{NO_DIAGNOSIS}")
-
-
-def read_record(predictor: Predictor) -> dict[str, Any] | None:
-    """The training.json of the model, None where it has none."""
-    record = predictor.folder / RECORD
-    return read_json(record) if record.is_file() else None
 
 
 def write_results(
@@ -199,7 +197,7 @@ def write_results(
     from lesions.page import write_page
     from lesions.report import build_report, print_report
 
-    record, output = read_record(predictor), arguments.output
+    record, output = record_of(predictor.folder), arguments.output
     for name in FIGURES_ON_REQUEST:  # an earlier evaluation into this folder may have been asked for more
         (output / name).unlink(missing_ok=True)
     report = build_report(about, measured, record, arguments.prevalence)

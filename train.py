@@ -22,12 +22,20 @@ from typing import TYPE_CHECKING, Any
 import evaluate_model
 import model_card
 from lesions.class_weights import class_weights
-from lesions.dataset import dataset_fingerprint, describe_dataset, label_names, load_splits
+from lesions.dataset import dataset_fingerprint, describe_dataset, label_names, load_splits, title_of
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json
 from lesions.hub import local_folder, public_name
 from lesions.recipes import FLAG, parse_with_recipe
-from lesions.runs import CURVES, RECORD, describe_settings, describe_training, find_checkpoint
+from lesions.runs import (
+    CURVES,
+    RECORD,
+    check_division,
+    describe_settings,
+    describe_training,
+    find_checkpoint,
+    record_of,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -57,7 +65,8 @@ def own_options() -> argparse.ArgumentParser:
     add(
         "--base_model",
         metavar="ID",
-        help="Hub id of what --model holds, for the card, where that is a folder (default: the folder's name)",
+        help="Hub id of what --model holds, for the card, where that is a folder (default: what the run in it began "
+        "from, or the folder's name)",
     )
     add(
         "--class_weights",
@@ -71,6 +80,13 @@ def own_options() -> argparse.ArgumentParser:
         default=1.0,
         help="learning rate of a layer, as a share of that of the layer above it; --learning_rate is that of the "
         "heads (default: 1)",
+    )
+    add(
+        "--side",
+        type=int,
+        metavar="PIXELS",
+        help="side of the pictures that the model is to see from now on, where it is another than the model's own; the "
+        "positions of a DeiT or ViT are interpolated once",
     )
     add(
         "--low_side",
@@ -138,10 +154,14 @@ def main() -> None:
     if push:
         model_card.check_access(training.hub_model_id, training.hub_token, bool(training.hub_private_repo))
     dataset = load_splits(options.dataset, "train", "validation", "test")
+    fingerprint = dataset_fingerprint(dataset)
     identity = {
-        "dataset_fingerprint": dataset_fingerprint(dataset),
+        "dataset_fingerprint": fingerprint,
         "settings": describe_settings(vars(options), training),
     }
+    names = teacher_names(options) + ([] if options.from_scratch else [options.model])
+    learnt_from = {name: record_of(local_folder(name, "model")) for name in names}
+    check_division(learnt_from, title_of(options.dataset), fingerprint)
     checkpoint = find_checkpoint(training, identity)
 
     trainer, record = build_trainer(options, training, dataset)
@@ -168,21 +188,25 @@ def build_trainer(
     import transformers
 
     from lesions.distillation import Distillation, Teacher, Teachers
-    from lesions.model import load_for_training, load_processor, see_whole_picture
+    from lesions.model import load_for_training, load_processor, see_whole_picture, take_pictures_of
     from lesions.pictures import Augmentation, LesionPictures, collate
     from lesions.trainer import WeightedTrainer, compute_metrics
 
     transformers.set_seed(training.seed)  # before the new head is drawn
     labels = label_names(dataset)
     folder = local_folder(options.model, "model")
+    earlier = {} if options.from_scratch else record_of(folder) or {}  # of the run that this one goes on from
+    own_run = earlier and Path(options.model).is_dir()  # one on the Hub is named itself
+    began_from = earlier["base_model"] if own_run else public_name(options.model)
     processor = load_processor(folder)
     see_whole_picture(processor)
     augmentation = Augmentation(training.seed, options.low_side, options.low_epochs)
     model = load_for_training(folder, labels, options.from_scratch, options.new_head)
+    if options.side:
+        take_pictures_of(options.side, model, processor)
     counts = count_labels(dataset["train"], labels)
     weights = class_weights(options.class_weights, counts)
-    names = options.teacher if options.teacher and options.distillation != "none" else []
-    teachers = [Teacher(local_folder(name, "model"), labels, processor) for name in names]
+    teachers = [Teacher(local_folder(name, "model"), labels, processor) for name in teacher_names(options)]
 
     trainer = WeightedTrainer(
         model=model,
@@ -200,18 +224,23 @@ def build_trainer(
     )
     print("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()))
     return trainer, {
-        "base_model": None if options.from_scratch else options.base_model or public_name(options.model),
+        "base_model": None if options.from_scratch else options.base_model or began_from,
+        "earlier": {name: value for name, value in earlier.items() if name != "history"} or None,
         "architecture": type(model).__name__,
         "parameters": model.num_parameters(),
         "dataset": describe_dataset(options.dataset, dataset),
         "train_counts": counts,
         "class_weights": {"scheme": options.class_weights, "weights": weights},
-        "teacher": [public_name(name) for name in names],
+        "teacher": [public_name(name) for name in teacher_names(options)],
         "precision": "bfloat16 autocast" if training.bf16 else "float32",
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
         "processes": training.world_size,
         "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
     }
+
+
+def teacher_names(options: argparse.Namespace) -> list[str]:
+    return options.teacher if options.teacher and options.distillation != "none" else []
 
 
 def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, Any]:

@@ -43,14 +43,23 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     return dataset
 
 
+def title_of(name: str) -> str:
+    """What the data set is called, whatever its folder is."""
+    return str(_audit(name).get("source", {}).get("title", public_name(name)))
+
+
+def _audit(name: str) -> dict[str, Any]:
+    file = local_folder(name, "dataset") / "audit.json"
+    return read_json(file) if file.is_file() else {}
+
+
 def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
     """What a record of a training says about its data: name, title, whether it is drawn, its size by split, the
     (width, height) of its first picture in pixels, and how many lesions under two ids were kept together."""
-    folder = local_folder(name, "dataset")
-    audit = read_json(folder / "audit.json") if (folder / "audit.json").is_file() else {}
+    audit = _audit(name)
     return {
         "name": public_name(name),
-        "revision": revision_of(folder),
+        "revision": revision_of(local_folder(name, "dataset")),
         **audit.get("source", {"title": public_name(name), "drawn": False}),
         "n_images": {split: len(part) for split, part in dataset.items()},
         "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},

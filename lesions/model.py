@@ -76,6 +76,29 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
     return model
 
 
+@torch.no_grad()
+def take_pictures_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
+    """Makes a DeiT or ViT, with its preprocessing, see pictures of `side` pixels, in patches of its own size.
+
+    The positions of the patches are interpolated, once (Touvron et al. 2019, "Fixing the train-test resolution
+    discrepancy"). Raises InputError where the model has none, or where `side` is not a whole number of patches.
+    """
+    found = [module for module in model.modules() if hasattr(module, "interpolate_pos_encoding")]
+    if not found or not hasattr(found[0], "position_embeddings"):
+        raise InputError(f"{type(model).__name__} has no positions of patches to interpolate: leave --side out")
+    embeddings, patch = found[0], model.config.patch_size
+    if side < patch or side % patch:
+        raise InputError(f"--side {side} is not a whole number of the model's patches, which have {patch} pixels")
+    patches = (side // patch) ** 2
+    tokens = embeddings.position_embeddings.shape[1] - embeddings.patch_embeddings.num_patches + patches
+    like = embeddings.position_embeddings.new_empty(1, tokens, model.config.hidden_size)
+    embeddings.position_embeddings = torch.nn.Parameter(embeddings.interpolate_pos_encoding(like, side, side).clone())
+    embeddings.image_size = embeddings.patch_embeddings.image_size = (side, side)
+    embeddings.patch_embeddings.num_patches = patches
+    model.config.image_size = side
+    processor.size = type(processor.size)(height=side, width=side)
+
+
 def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
     """The linear layers that give a logit for each label: one, or DeiT's two, whose mean is the model's answer."""
     found = [

@@ -75,6 +75,23 @@ def _check_same_run(output: Path, identity: dict[str, Any]) -> None:
     faults.raise_if_any(f"{output} holds another run, unfinished; repeat its options, or give another --output_dir")
 
 
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """The record of the run that made the model in `folder`; None where none of this program did."""
+    return read_json(folder / RECORD) if (folder / RECORD).is_file() else None
+
+
+def check_division(records: dict[str, dict[str, Any] | None], title: str, fingerprint: str) -> None:
+    """Raises InputError where a model, by name, was trained on another division of the data set `title` than this one.
+
+    It may have learnt from the pictures that are validation and test here.
+    """
+    faults = Faults()
+    for name, record in records.items():
+        if record and record["dataset"]["title"] == title and record["dataset_fingerprint"] != fingerprint:
+            faults.add(f"model trained on another division of {title}, so it may know this test split", name)
+    faults.raise_if_any("take the data set that it was trained on, or train it anew on this one")
+
+
 def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
     """What a finished training adds to the record: its length, its validation history and the evaluation that the
     model was chosen by, if any."""

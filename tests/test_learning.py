@@ -11,13 +11,13 @@ import torch
 from conftest import ROOT
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
-from transformers import ResNetConfig, ResNetForImageClassification
+from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
 
 from lesions.distillation import Distillation, Teacher, Teachers
 from lesions.faults import InputError
 from lesions.layer_decay import parameter_groups
 from lesions.mixing import mix
-from lesions.model import load_for_training, load_processor, see_whole_picture
+from lesions.model import load_for_training, load_processor, picture_side, see_whole_picture, take_pictures_of
 from lesions.pictures import Augmentation, LesionPictures
 
 DEMO = ROOT / "recipes" / "demo-deit"
@@ -70,6 +70,25 @@ def test_a_layer_learns_at_its_share_of_the_rate_above_it() -> None:
             assert group["lr"] == pytest.approx(1e-3 * 0.5 ** (layers + 1)), name
         spared = name.endswith("bias") or "norm" in name or "token" in name or "position" in name
         assert group["weight_decay"] == (0 if spared else 0.05), name
+
+
+@pytest.mark.parametrize("architecture", ["deit", "vit"])
+def test_larger_pictures_are_seen_as_by_the_same_model_with_stretched_positions(architecture: str) -> None:
+    model, processor = load_for_training(DEMO, LABELS, from_scratch=True, new_head=False).eval(), load_processor(DEMO)
+    if architecture == "vit":
+        model = ViTForImageClassification(ViTConfig(**model.config.to_diff_dict())).eval()
+    torch.nn.init.normal_(getattr(model, architecture).embeddings.position_embeddings)
+    pixels = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        stretched = model(pixel_values=pixels, interpolate_pos_encoding=True).logits
+        take_pictures_of(96, model, processor)
+        assert torch.allclose(model(pixel_values=pixels).logits, stretched, atol=1e-6)
+    assert picture_side(processor) == model.config.image_size == 96
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(InputError, match="100 is not a whole number"):
+        take_pictures_of(100, model, processor)
+    with pytest.raises(InputError, match="no positions"):
+        take_pictures_of(96, ResNetForImageClassification(ResNetConfig(depths=[1], hidden_sizes=[8])), processor)
 
 
 def test_pictures_that_are_kept_are_what_the_processor_gives(rows) -> None:
