@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import command
+import yaml
+from conftest import ROOT, command
 from datasets import Dataset, DatasetDict
 from PIL import Image
 from transformers import pipeline
 
+from lesions.recipes import parse_with_recipe
 from lesions.sample import draw_sample
+from train import own_options
 
 QUICK = ("--max_steps", 2, "--per_device_eval_batch_size", 64)
 
@@ -149,6 +152,14 @@ def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Pa
     recipe.write_text("- a list")
     assert "option: value" in command("train.py", recipe, "--dataset", sample, "--output_dir", "x", check=2).stderr
     assert "no recipe" in command("train.py", "nothing.yaml", "--dataset", sample, "--output_dir", "x", check=2).stderr
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_read_as_it_is_written(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", str(recipe), "--dataset", "none", "--output_dir", "none"])
+    options, training = parse_with_recipe(own_options())
+    for name, value in yaml.safe_load(recipe.read_text()).items():
+        assert getattr(options if hasattr(options, name) else training, name) == value, name
 
 
 def test_needs_no_recipe(tmp_path: Path) -> None:
