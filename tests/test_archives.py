@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from archive_server import ArchiveServer
 from conftest import command
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from datasets import ClassLabel, Dataset, Features, Image, Value
 from hub_server import HubServer, Repository
 from kagglesdk import kaggle_env
 from PIL import Image as Pillow
@@ -267,7 +267,6 @@ def hub_dataset(folder: Path, label: str, group: str) -> None:
         "age": Value("float32"),
     }
     whole = Dataset.from_dict(rows, features=Features(features))
-    DatasetDict({"train": whole.select(range(20)), "test": whole.select(range(20, len(whole)))})
     with whole_folder(folder) as partial:
         (partial / "data").mkdir()
         whole.select(range(20)).to_parquet(partial / "data" / "train-00000-of-00001.parquet")

@@ -105,7 +105,10 @@ def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -
         "The first 4 epochs took pictures of 48 pixels" in card
         and "the teachers `you/teacher`, `you/other` (hard distillation, 50 %" in card
     )
-    assert "](training_curves.png)" in card
+    assert "](training_curves.png)" in card and "enlarged" not in card
+    record["settings"]["side"] = 2 * max(record["dataset"]["picture_size"])
+    path.write_text(json.dumps(record))
+    assert f"to the {record['settings']['side']} a side" in render_card(copy)
 
 
 def test_what_is_missing_leaves_its_lines_out(copy: Path) -> None:
