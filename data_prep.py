@@ -215,6 +215,7 @@ def describe(
 ) -> dict[str, Any]:
     """The content of audit.json, but for the duplicates."""
     own = table[table["split"].isin(splits.SHARES)]
+    external_rows = {name: table[table["split"] == name] for name in left_out}
     return {
         "source": source.describe(),
         "classes": classes,
@@ -234,13 +235,14 @@ def describe(
         },
         "extra_tests": {
             name: {
-                "n_images": int((table["split"] == name).sum()),
-                "n_lesions": int(table["lesion_id"][table["split"] == name].nunique()),
+                "n_images": len(external_rows[name]),
+                "n_lesions": int(external_rows[name]["lesion_id"].nunique()),
+                "fingerprint": splits.fingerprint(external_rows[name]),
                 "left_out": [{"image_id": image, "reason": why} for image, why in known.items()],
             }
             for name, known in left_out.items()
         },
-        "fingerprint": splits.fingerprint(table),
+        "fingerprint": splits.fingerprint(own),
     }
 
 

@@ -133,7 +133,7 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"{arguments.model} tells apart {', '.join(labels)}, {arguments.dataset} {', '.join(names)}: not the same"
         )
-    fingerprint = dataset_fingerprint(splits)
+    fingerprint = dataset_fingerprint(splits, arguments.split)
     if arguments.split in SHARES:
         check_division({arguments.model: record_of(predictor.folder)}, title_of(arguments.dataset), fingerprint)
     truth = np.array([labels.index(names[number]) for number in part["label"]])

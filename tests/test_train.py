@@ -209,11 +209,16 @@ def test_other_diagnoses_and_an_external_test_set_go_the_whole_way(tmp_path: Pat
     data, output = tmp_path / "data", tmp_path / "run"
     options = ("--metadata", source / "list.csv", "--extra_test", f"clinic={clinic}:{clinic / 'truth.csv'}")
     command("data_prep.py", "--source", source, "--output", data, "--audit", "off", *options)
+    command("data_prep.py", "--source", source, "--output", tmp_path / "alone", "--audit", "off", *options[:2])
+    audit, alone = (json.loads((folder / "audit.json").read_text()) for folder in (data, tmp_path / "alone"))
+    assert audit["fingerprint"] == alone["fingerprint"]  # an external test set divides nothing anew
     train(output, data, *QUICK)
+    assert json.loads((output / "training.json").read_text())["dataset_fingerprint"] == audit["fingerprint"]
     command("evaluate_model.py", "--model", output, "--dataset", data, "--split", "clinic")
     report = json.loads((output / "evaluation-clinic" / "metrics.json").read_text())
     assert list(report["per_class"]) == sorted(set(table["dx"])) and len(report["per_class"]) == 8
     assert report["n_images"] == len(moved) and report["split"] == "clinic"
+    assert report["dataset_fingerprint"] == audit["extra_tests"]["clinic"]["fingerprint"] != audit["fingerprint"]
     assert (
         (output / "evaluation-clinic" / "predictions.csv")
         .read_text()
