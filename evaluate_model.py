@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lesions.measured import Measured
     from lesions.prediction import Predictor
 
-BATCH_SIZE = 16  # on a CPU, more no longer fit into its cache: a third slower at 32
+BATCH_SIZE = 16  # on a CPU, more are no faster
 FIGURES_ON_REQUEST = ("robustness.png", "examples.png")
 
 

@@ -32,6 +32,8 @@ class PictureFolder:
             raise InputError(f"{place} holds no picture (.jpg, .jpeg or .png)")
 
     def raise_if_broken(self) -> None:
+        for places in self.faults.by_kind.values():
+            places.sort()  # several threads may have noted them
         self.faults.raise_if_any("mend these, or leave them out")
 
     def __len__(self) -> int:

@@ -72,7 +72,7 @@ class LesionPictures(Dataset):
         row = self.rows[index]
         image = row["image"].convert("RGB")
         resized = self.processor(image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
-        pixels = np.ascontiguousarray(resized.transpose(1, 2, 0))
+        pixels = cv2.merge(list(resized))  # channels last
         if self.kept is not None:
             self.kept[index] = (0, row["label"], pixels)
             self.kept[index]["whole"] = 1  # last: another worker may read this row at any moment

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from lesions.cpu import keep_freed_memory
 from lesions.model import load_for_prediction, load_processor
 from lesions.onednn import speed_up
 from lesions.pictures import LesionPictures, collate
@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 def turned(pixels: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
     """Pixels (n, 3, side, side) turned by quarters of a circle, after mirroring left and right."""
-    return (pixels.flip(3) if mirrored else pixels).rot90(quarters, (2, 3))
+    pixels = pixels.flip(3) if mirrored else pixels
+    return pixels.rot90(quarters, (2, 3)) if quarters else pixels  # by none, torch would copy them
 
 
 # Ways to look at a picture: a lesion has no up or down, so the eight of the square are all alike.
@@ -40,8 +41,19 @@ VIEWS: dict[str, list[View]] = {
 }
 
 
+def in_batches(pictures: LesionPictures, size: int) -> Iterator[dict[str, torch.Tensor]]:
+    """The pictures in batches of `size`, each of which all cores prepare together."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for start in range(0, len(pictures), size):
+            rows = range(start, min(start + size, len(pictures)))
+            yield collate(list(threads.map(pictures.__getitem__, rows)))
+
+
 def one_ahead(batches: Iterable[T]) -> Iterator[T]:
-    """`batches`, the next of which is made in a thread while one is used: pictures decode while the model computes."""
+    """`batches`, the next of which is made in a thread while one is used: pictures decode while a GPU computes.
+
+    A CPU has no core to spare for that: the threads that compute would wait for the one that shares its core.
+    """
     iterator = iter(batches)
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming = thread.submit(next, iterator, None)
@@ -60,6 +72,7 @@ class Predictor:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = load_for_prediction(self.folder).to(self.device)
         if self.device.type == "cpu":
+            keep_freed_memory()
             speed_up(self.model)
         self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
@@ -70,10 +83,10 @@ class Predictor:
     ) -> NDArray[np.float64]:
         """Probabilities (n, classes) for `rows` with an `image` each; the mean over the `views`, a key of VIEWS."""
         started = time.perf_counter()
-        loader = DataLoader(LesionPictures(rows, self.processor), batch_size=batch_size, collate_fn=collate)
+        batches = in_batches(LesionPictures(rows, self.processor), batch_size)
         parts = []
         with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="picture", leave=False) as progress:
-            for batch in one_ahead(loader):
+            for batch in one_ahead(batches) if self.device.type == "cuda" else batches:
                 pixels = batch["pixel_values"].to(self.device)
                 answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]
                 parts.append(np.mean(answers, axis=0))
