@@ -26,6 +26,8 @@ from benchmarks.own_process import in_turns, measured_by
 from evaluate_model import BATCH_SIZE
 from lesions.dataset import load_splits
 from lesions.faults import exits_cleanly
+from lesions.hub import local_folder, public_name
+from lesions.model import load_processor, picture_side
 
 BATCHES = (1, 8, 16, 32)  # of the pipeline
 WARM_UP = 16  # pictures
@@ -114,6 +116,8 @@ def main() -> None:
         seconds = {way: statistics.median(one["seconds"] for one in rounds) for way, rounds in measured.items()}
         ours = ("ours", options.batch)
         best = min((way for way in measured if way != ours), key=lambda way: seconds[way])
+        side = picture_side(load_processor(local_folder(options.model, "model")))
+        print(f"{public_name(options.model)}, {side} pixels a side, {torch.get_num_threads()} threads")
         for way in measured:
             memory = max(one["mebibytes"] for one in measured[way])
             speed = options.pictures / seconds[way]
