@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 from tqdm import tqdm
 
 from lesions.faults import InputError
 from lesions.intervals import estimate
 from lesions.measured import Measured
-from lesions.pictures import LesionPictures, collate
-from lesions.prediction import Predictor
+from lesions.pictures import LesionPictures
+from lesions.prediction import Predictor, in_batches
 
 Array = NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def deletion_test(predictor: Predictor, rows: Any, measured: Measured, batch_siz
     pictures = Subset(LesionPictures(rows, predictor.processor), numbers.tolist())
     drops: dict[str, list[Array]] = {"map": [], "random": []}
     with tqdm(total=len(numbers), desc="deletion test", unit="picture", leave=False) as progress:
-        for batch in DataLoader(pictures, batch_size=batch_size, collate_fn=collate):
+        for batch in in_batches(pictures, batch_size):
             pixels = batch["pixel_values"].to(predictor.device)
             with torch.inference_mode():
                 before, classes = predictor.model(pixel_values=pixels).logits.softmax(1).max(dim=1)

@@ -76,9 +76,9 @@ def label_names(dataset: DatasetDict) -> list[str]:
 def dataset_fingerprint(dataset: DatasetDict, split: str = "test") -> str:
     """The fingerprint of the division that `split` is a part of: training, validation and test together; an external
     split is a division of its own. Taken from the rows that were loaded; see `lesions.splits.fingerprint`."""
-    names = label_names(dataset)
+    names, own = label_names(dataset), [name for name in SHARES if name in dataset]
     rows = []
-    for part in [name for name in SHARES if name in dataset] if split in SHARES else [split]:
+    for part in own if split in SHARES else [split]:
         columns = dataset[part].select_columns(["image_id", "lesion_id", "label"]).to_pandas()
         rows.append(columns.assign(dx=[names[label] for label in columns["label"]], split=part))
     return fingerprint(pd.concat(rows))

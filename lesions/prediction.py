@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import Subset
 from tqdm import tqdm
 
 from lesions.cpu import keep_freed_memory
@@ -41,7 +42,7 @@ VIEWS: dict[str, list[View]] = {
 }
 
 
-def in_batches(pictures: LesionPictures, size: int) -> Iterator[dict[str, torch.Tensor]]:
+def in_batches(pictures: LesionPictures | Subset, size: int) -> Iterator[dict[str, torch.Tensor]]:
     """The pictures in batches of `size`, each of which all cores prepare together."""
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         for start in range(0, len(pictures), size):
