@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Subset
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from lesions.faults import InputError
 from lesions.intervals import estimate
 from lesions.measured import Measured
+from lesions.model import load_for_prediction
 from lesions.pictures import LesionPictures
 from lesions.prediction import Predictor, in_batches
 
@@ -28,13 +30,18 @@ EXAMPLES = 4  # pictures of each kind
 TESTED = 300  # pictures of the deletion test
 
 
-def relevance(predictor: Predictor, pixels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def load_to_explain(predictor: Predictor) -> PreTrainedModel:
+    """The predictor's model as it was trained: what makes predicting fast keeps attention to itself."""
+    model = load_for_prediction(predictor.folder).to(predictor.device)
+    model.set_attn_implementation("eager")  # the others return no attention
+    return model
+
+
+def relevance(model: PreTrainedModel, pixels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """How much each patch of pixels (n, 3, side, side) speaks for the class (n,): shape (n, patches a side squared).
 
     Raises InputError where the model gives no attention.
     """
-    model = predictor.model
-    model.set_attn_implementation("eager")  # the others return no attention
     with torch.enable_grad():
         # A copy that asks for gradients, so that attention has them whatever the weights do.
         outputs = model(pixel_values=pixels.clone().requires_grad_(), output_attentions=True)
@@ -66,14 +73,14 @@ def choose_examples(measured: Measured) -> dict[str, list[int]]:
 
 def explain_examples(predictor: Predictor, rows: Any, measured: Measured) -> dict[str, list[dict[str, Any]]]:
     """The chosen examples by kind, each with `image`, `map` and `title`, for `figures.save_examples`."""
-    pictures = LesionPictures(rows, predictor.processor)
+    pictures, model = LesionPictures(rows, predictor.processor), load_to_explain(predictor)
     explained: dict[str, list[dict[str, Any]]] = {}
     for kind, numbers in choose_examples(measured).items():
         explained[kind] = []
         for number in numbers:
             decided = int(measured.probabilities[number].argmax())
             pixels = pictures[number]["pixel_values"][None].to(predictor.device)
-            patches = relevance(predictor, pixels, torch.tensor([decided], device=predictor.device))
+            patches = relevance(model, pixels, torch.tensor([decided], device=predictor.device))
             side = round(patches.shape[1] ** 0.5)
             enlarged = torch.nn.functional.interpolate(
                 patches.view(1, 1, side, side), size=pixels.shape[-2:], mode="bilinear", align_corners=False
@@ -101,13 +108,14 @@ def deletion_test(predictor: Predictor, rows: Any, measured: Measured, batch_siz
     random = np.random.default_rng(0)
     numbers = np.sort(random.choice(len(measured), min(TESTED, len(measured)), replace=False))
     pictures = Subset(LesionPictures(rows, predictor.processor), numbers.tolist())
+    model = load_to_explain(predictor)
     drops: dict[str, list[Array]] = {"map": [], "random": []}
     with tqdm(total=len(numbers), desc="deletion test", unit="picture", leave=False) as progress:
         for batch in in_batches(pictures, batch_size):
             pixels = batch["pixel_values"].to(predictor.device)
             with torch.inference_mode():
                 before, classes = predictor.model(pixel_values=pixels).logits.softmax(1).max(dim=1)
-            ranked = relevance(predictor, pixels.clone(), classes.clone()).cpu()
+            ranked = relevance(model, pixels.clone(), classes.clone()).cpu()
             for name, order in (("map", ranked), ("random", torch.tensor(random.random(tuple(ranked.shape))))):
                 with torch.inference_mode():
                     left = predictor.model(pixel_values=_delete(pixels, order)).logits.softmax(1)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 
 from lesions.faults import InputError
+from lesions.last_layer import spare_last_layer
 from lesions.model import ON_CPU, load_for_prediction, load_processor, picture_side
 
 
@@ -27,7 +28,7 @@ class Teacher(nn.Module):
 
     def __init__(self, folder: Path, labels: list[str], normalised_by: nn.Module) -> None:
         super().__init__()
-        self.model, processor = load_for_prediction(folder), load_processor(folder)
+        self.model, processor = spare_last_layer(load_for_prediction(folder)), load_processor(folder)
         self.model.requires_grad_(False)
         if not torch.cuda.is_available():
             self.model.set_attn_implementation(ON_CPU)

@@ -14,6 +14,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
 from lesions.files import whole_file
+from lesions.last_layer import spare_last_layer
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
 # at 128; the same in float32.
@@ -63,7 +64,7 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
     config.label2id = {name: number for number, name in enumerate(labels)}
     if from_scratch:
         build = architecture if architecture is TwoTokenDeit else architecture.from_config
-        return build(config).float()
+        return spare_last_layer(build(config).float())
 
     model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
     missing = [name for name in report["missing_keys"] if not HEAD.search(name)]
@@ -73,7 +74,7 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
         for module in heads(model):
             torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
             torch.nn.init.zeros_(module.bias)
-    return model
+    return spare_last_layer(model)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from lesions.cpu import keep_freed_memory
+from lesions.last_layer import spare_last_layer
 from lesions.model import load_for_prediction, load_processor
 from lesions.onednn import speed_up
 from lesions.pictures import LesionPictures, collate
@@ -71,7 +72,7 @@ class Predictor:
 
     def __post_init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = load_for_prediction(self.folder).to(self.device)
+        self.model = spare_last_layer(load_for_prediction(self.folder)).to(self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
             speed_up(self.model)

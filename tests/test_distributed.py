@@ -51,7 +51,8 @@ def assert_same_curve(first: Path, second: Path) -> None:
     passed_over = {"seconds", "eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
     for mine, theirs in zip(one, other, strict=True):
         for name in mine.keys() - passed_over:
-            assert theirs[name] == pytest.approx(mine[name], abs=1e-5), (mine["step"], name)
+            rounding = 1e-6 if name == "grad_norm" else 0  # a thousand, here
+            assert theirs[name] == pytest.approx(mine[name], abs=1e-5, rel=rounding), (mine["step"], name)
 
 
 def test_two_processes_give_the_loss_curve_of_one_and_evaluate_every_picture_once(
