@@ -64,7 +64,7 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
     config.label2id = {name: number for number, name in enumerate(labels)}
     if from_scratch:
         build = architecture if architecture is TwoTokenDeit else architecture.from_config
-        return spare_last_layer(build(config).float())
+        return spare_last_layer(_with_slow_statistics(build(config).float()))
 
     model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
     missing = [name for name in report["missing_keys"] if not HEAD.search(name)]
@@ -74,7 +74,19 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
         for module in heads(model):
             torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
             torch.nn.init.zeros_(module.bias)
-    return spare_last_layer(model)
+    return spare_last_layer(_with_slow_statistics(model))
+
+
+def _with_slow_statistics(model: PreTrainedModel) -> PreTrainedModel:
+    """Makes batch norms remember more than the last batch.
+
+    transformers gives torch the momentum of EfficientNet and MobileNet as TensorFlow counts it, 0.99 for the share
+    that stays; torch takes it for the share that is new, so that evaluation would normalise by the last few pictures.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) and module.momentum and module.momentum > 0.5:
+            module.momentum = max(1 - module.momentum, 0.01)  # MobileNetV1's 0.9997 is for longer trainings
+    return model
 
 
 @torch.no_grad()

@@ -11,7 +11,17 @@ import torch
 from conftest import ROOT
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
-from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
+from transformers import (
+    EfficientNetConfig,
+    EfficientNetForImageClassification,
+    EfficientNetImageProcessor,
+    MobileNetV1Config,
+    MobileNetV1ForImageClassification,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 from lesions.distillation import Distillation, Teacher, Teachers
 from lesions.faults import InputError
@@ -89,6 +99,26 @@ def test_larger_pictures_are_seen_as_by_the_same_model_with_stretched_positions(
         take_pictures_of(100, model, processor)
     with pytest.raises(InputError, match="no positions"):
         take_pictures_of(96, ResNetForImageClassification(ResNetConfig(depths=[1], hidden_sizes=[8])), processor)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (EfficientNetForImageClassification, EfficientNetConfig(width_coefficient=0.1, hidden_dim=128)),
+        (MobileNetV1ForImageClassification, MobileNetV1Config(depth_multiplier=0.1)),
+        (ResNetForImageClassification, ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])),
+    ],
+)
+def test_a_cnn_is_not_evaluated_by_the_statistics_of_its_last_batch(kind: type, config, tmp_path: Path) -> None:
+    kind(config).save_pretrained(tmp_path)
+    EfficientNetImageProcessor().save_pretrained(tmp_path)
+    model = load_for_training(tmp_path, LABELS, from_scratch=False, new_head=False).train()
+    norm = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    seen = []
+    norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].mean((0, 2, 3))))
+    model(pixel_values=torch.rand(2, 3, 64, 64))
+    new = norm.running_mean.norm() / seen[0].norm()  # it began at 0
+    assert 0.005 < new <= 0.11
 
 
 def test_pictures_that_are_kept_are_what_the_processor_gives(rows) -> None:
