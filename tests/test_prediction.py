@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -54,6 +56,14 @@ def test_a_spared_last_layer_changes_no_answer_and_no_gradient(
     assert computed == [read] and len(spared) == len(whole) > 30
     for one, other in zip(spared, whole, strict=True):  # that of the bias of the keys is 0 but for rounding
         assert (one - other).norm() <= 1e-5 * other.norm() + 1e-9
+
+
+def test_a_copy_of_a_spared_layer_computes_with_its_own_weights() -> None:
+    layer = spare_last_layer(DeiTForImageClassificationWithTeacher(DeiTConfig(**SMALL)).eval()).deit.layers[-1]
+    copies, tokens = [copy.deepcopy(layer), layer._replicate_for_data_parallel()], torch.randn(1, 5, 24)
+    for other in copies:
+        other._modules["mlp"] = torch.nn.Identity()
+        assert not torch.allclose(other(tokens), layer(tokens))
 
 
 def test_a_model_without_tokens_stays_as_it_is() -> None:
