@@ -243,11 +243,12 @@ def measure_more(
             predictor, pictures, measured, arguments.robustness, arguments.batch_size
         )
     if arguments.maps:
-        from lesions.attribution import deletion_test, explain_examples
+        from lesions.attribution import deletion_test, explain_examples, load_to_explain
         from lesions.figures import save_examples
 
-        save_examples(arguments.output / "examples.png", explain_examples(predictor, pictures, measured))
-        more["maps"] = deletion_test(predictor, pictures, measured, arguments.batch_size)
+        model = load_to_explain(predictor)
+        save_examples(arguments.output / "examples.png", explain_examples(predictor, model, pictures, measured))
+        more["maps"] = deletion_test(predictor, model, pictures, measured, arguments.batch_size)
     return more
 
 

@@ -71,9 +71,14 @@ def choose_examples(measured: Measured) -> dict[str, list[int]]:
     }
 
 
-def explain_examples(predictor: Predictor, rows: Any, measured: Measured) -> dict[str, list[dict[str, Any]]]:
-    """The chosen examples by kind, each with `image`, `map` and `title`, for `figures.save_examples`."""
-    pictures, model = LesionPictures(rows, predictor.processor), load_to_explain(predictor)
+def explain_examples(
+    predictor: Predictor, model: PreTrainedModel, rows: Any, measured: Measured
+) -> dict[str, list[dict[str, Any]]]:
+    """The chosen examples by kind, each with `image`, `map` and `title`, for `figures.save_examples`.
+
+    `model` is what `load_to_explain` gives of the predictor.
+    """
+    pictures = LesionPictures(rows, predictor.processor)
     explained: dict[str, list[dict[str, Any]]] = {}
     for kind, numbers in choose_examples(measured).items():
         explained[kind] = []
@@ -98,17 +103,19 @@ def explain_examples(predictor: Predictor, rows: Any, measured: Measured) -> dic
     return explained
 
 
-def deletion_test(predictor: Predictor, rows: Any, measured: Measured, batch_size: int) -> dict[str, Any]:
+def deletion_test(
+    predictor: Predictor, model: PreTrainedModel, rows: Any, measured: Measured, batch_size: int
+) -> dict[str, Any]:
     """Whether the map means something: the mean drop of the decided diagnosis's probability when the fifth of the
     patches that the map ranks highest is made the mean colour of the training pictures' normalisation, against a
     random fifth, on 300 pictures drawn at random, or all if they are fewer.
 
+    `model` is what `load_to_explain` gives of the predictor.
     `advantage` is the drop of the map's patches minus that of the random ones, with its interval over lesions.
     """
     random = np.random.default_rng(0)
     numbers = np.sort(random.choice(len(measured), min(TESTED, len(measured)), replace=False))
     pictures = Subset(LesionPictures(rows, predictor.processor), numbers.tolist())
-    model = load_to_explain(predictor)
     drops: dict[str, list[Array]] = {"map": [], "random": []}
     with tqdm(total=len(numbers), desc="deletion test", unit="picture", leave=False) as progress:
         for batch in in_batches(pictures, batch_size):

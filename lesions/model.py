@@ -64,16 +64,16 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
     config.label2id = {name: number for number, name in enumerate(labels)}
     if from_scratch:
         build = architecture if architecture is TwoTokenDeit else architecture.from_config
-        return spare_last_layer(_with_slow_statistics(build(config).float()))
-
-    model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
-    missing = [name for name in report["missing_keys"] if not HEAD.search(name)]
-    if missing:
-        raise InputError(f"{folder} lacks weights of its own backbone, so it is no whole checkpoint: {missing[:5]}")
-    if new_head:
-        for module in heads(model):
-            torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
-            torch.nn.init.zeros_(module.bias)
+        model = build(config).float()
+    else:
+        model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
+        missing = [name for name in report["missing_keys"] if not HEAD.search(name)]
+        if missing:
+            raise InputError(f"{folder} lacks weights of its own backbone, so it is no whole checkpoint: {missing[:5]}")
+        if new_head:
+            for module in heads(model):
+                torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
+                torch.nn.init.zeros_(module.bias)
     return spare_last_layer(_with_slow_statistics(model))
 
 

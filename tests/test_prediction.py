@@ -26,13 +26,16 @@ from lesions.onednn import OneDnnLinear, attention, speed_up
 from lesions.prediction import VIEWS, in_batches, one_ahead
 
 SMALL = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 2, "intermediate_size": 48, "image_size": 32}
-TWO_HEADS = DeiTForImageClassificationWithTeacher, DeiTConfig, 2  # tokens that are read
 
 
 @pytest.mark.parametrize("attention_of", ["eager", "sdpa"])
 @pytest.mark.parametrize(
     ("kind", "config", "read"),
-    [TWO_HEADS, (DeiTForImageClassification, DeiTConfig, 2), (ViTForImageClassification, ViTConfig, 1)],
+    [
+        (DeiTForImageClassificationWithTeacher, DeiTConfig, 2),
+        (DeiTForImageClassification, DeiTConfig, 2),
+        (ViTForImageClassification, ViTConfig, 1),
+    ],
 )
 def test_a_spared_last_layer_changes_no_answer_and_no_gradient(
     kind: type[PreTrainedModel], config: type, read: int, attention_of: str
