@@ -12,6 +12,9 @@ from tempfile import mkdtemp
 
 # Before anything imports a Hugging Face library: no test reads or writes the user's caches, or asks the Hub.
 os.environ.update(HF_HOME=mkdtemp(prefix="hf-home-"), HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+# Processes that test side by side share the cores: threads of torch that wait for each other's core would spin.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1))
 
 import pytest
 from hub_server import GOOD_TOKEN, HubServer
