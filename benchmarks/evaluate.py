@@ -3,8 +3,9 @@
     python -m benchmarks.evaluate --model release/deit-tiny-ham10000 --dataset data/ham10000
 
 Prints pictures a second of both, the pipeline with the best of several batch sizes, the largest difference between
-their probabilities, the start-up time and how memory grows with the number of pictures. Every measurement is a
-process of its own; ways take turns.
+their probabilities, the start-up time and how memory grows with the number of pictures; and the limit: the
+multiplications of the forward pass alone, at the speed of large matrices in float32. Every measurement is a process
+of its own; ways take turns.
 """
 
 from __future__ import annotations
@@ -21,16 +22,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.own_process import in_turns, measured_by
 from evaluate_model import BATCH_SIZE
 from lesions.dataset import load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder, public_name
-from lesions.model import load_processor, picture_side
+from lesions.last_layer import spare_last_layer
+from lesions.model import load_for_prediction, load_processor, picture_side
+from lesions.onednn import OneDnnLinear
 
 BATCHES = (1, 8, 16, 32)  # of the pipeline
 WARM_UP = 16  # pictures
+MATRIX = 2048  # rows and columns of what the limit multiplies
 
 
 def with_pipeline(model: str, paths: list[Path], batch: int) -> tuple[float, list[dict[str, float]]]:
@@ -57,8 +64,27 @@ def with_ours(model: str, paths: list[Path], batch: int) -> tuple[float, list[di
     return predictor.seconds, [dict(zip(predictor.labels, row, strict=True)) for row in answers.tolist()]
 
 
+def at_the_limit(model: str, count: int) -> float:
+    """Seconds of `count` forward passes if the machine did nothing but their multiplications, as fast as it can."""
+    network, side = spare_last_layer(load_for_prediction(Path(model))), picture_side(load_processor(Path(model)))
+    network.set_attn_implementation("eager")  # whose products of matrices the counter sees
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(pixel_values=torch.zeros(1, 3, side, side))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    matrix, layer = torch.randn(MATRIX, MATRIX, device=device), nn.Linear(MATRIX, MATRIX, bias=False, device=device)
+    times = []
+    for product in (layer,) if device == "cuda" else (layer, OneDnnLinear(layer)):
+        timer = Timer("with inference_mode(): product(matrix)", globals={
+            "product": product, "matrix": matrix, "inference_mode": torch.inference_mode
+        }, num_threads=torch.get_num_threads())  # fmt: skip
+        times.append(timer.blocked_autorange(min_run_time=2).median)
+    return count * counter.get_total_flops() * min(times) / (2 * MATRIX**3)
+
+
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """One way, in this process: seconds, the answers, and the peak of memory in MiB."""
+    if options.only == "limit":
+        return {"seconds": at_the_limit(options.model, options.pictures)}
     paths = sorted(Path(options.folder).iterdir())[: options.pictures]
     way = with_ours if options.only == "ours" else with_pipeline
     seconds, answers = way(options.model, paths, options.batch)
@@ -92,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
         "--batch", type=int, default=BATCH_SIZE, help=f"pictures a forward pass, ours (default: {BATCH_SIZE})"
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often each way is measured (default: 3)")
-    parser.add_argument("--only", choices=("ours", "pipeline"), help="one way, in this process, as JSON")
+    parser.add_argument("--only", choices=("ours", "pipeline", "limit"), help="one way, in this process, as JSON")
     parser.add_argument("--folder", help="pictures for --only")
     return parser.parse_args()
 
@@ -109,16 +135,16 @@ def main() -> None:
         for row in rows.select(range(min(options.pictures, len(rows)))):
             row["image"].save(folder / f"{row['image_id']}.jpg", quality=95)
 
-        ways = {("ours", options.batch), *(("pipeline", batch) for batch in BATCHES)}
+        ours, limit = ("ours", options.batch), ("limit", 1)
+        ways = {ours, limit, *(("pipeline", batch) for batch in BATCHES)}
         measured = in_turns(
             sorted(ways), options.rounds, lambda way: in_a_process(options, folder, way, options.pictures)
         )
         seconds = {way: statistics.median(one["seconds"] for one in rounds) for way, rounds in measured.items()}
-        ours = ("ours", options.batch)
-        best = min((way for way in measured if way != ours), key=lambda way: seconds[way])
+        best = min((way for way in measured if way[0] == "pipeline"), key=lambda way: seconds[way])
         side = picture_side(load_processor(local_folder(options.model, "model")))
         print(f"{public_name(options.model)}, {side} pixels a side, {torch.get_num_threads()} threads")
-        for way in measured:
+        for way in [way for way in measured if way != limit]:
             memory = max(one["mebibytes"] for one in measured[way])
             speed = options.pictures / seconds[way]
             print(f"{way[0]:9} batch {way[1]:3}{speed:8.1f} pictures a second, {memory:6.0f} MiB")
@@ -128,6 +154,10 @@ def main() -> None:
             for label in mine
         )
         print(f"ours is {seconds[best] / seconds[ours]:.2f} x the pipeline at its best batch size, {best[1]}")
+        print(
+            f"limit of this machine, its multiplications alone: {options.pictures / seconds[limit]:.1f} pictures a "
+            f"second, {seconds[best] / seconds[limit]:.2f} x the pipeline"
+        )
         print(f"largest difference between probabilities: {difference:.1e}")
         print(f"evaluate_model.py for one picture, whole: {start_up(options, folder):.1f} s")
         few = in_a_process(options, folder, ours, options.pictures // 4)["mebibytes"]
