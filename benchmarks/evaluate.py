@@ -72,8 +72,9 @@ def at_the_limit(model: str, count: int) -> float:
         network(pixel_values=torch.zeros(1, 3, side, side))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     matrix, layer = torch.randn(MATRIX, MATRIX, device=device), nn.Linear(MATRIX, MATRIX, bias=False, device=device)
+    through_onednn = device == "cpu" and torch.backends.mkldnn.is_available()
     times = []
-    for product in (layer,) if device == "cuda" else (layer, OneDnnLinear(layer)):
+    for product in (layer, OneDnnLinear(layer)) if through_onednn else (layer,):
         timer = Timer("with inference_mode(): product(matrix)", globals={
             "product": product, "matrix": matrix, "inference_mode": torch.inference_mode
         }, num_threads=torch.get_num_threads())  # fmt: skip
