@@ -83,7 +83,7 @@ def at_the_limit(model: str, count: int) -> float:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """One way, in this process: seconds, the answers, and the peak of memory in MiB."""
+    """One way, in this process: seconds, the answers, and the peak of memory in MiB; of the limit, seconds alone."""
     if options.only == "limit":
         return {"seconds": at_the_limit(options.model, options.pictures)}
     paths = sorted(Path(options.folder).iterdir())[: options.pictures]

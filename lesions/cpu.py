@@ -33,7 +33,12 @@ def use_all_cores() -> None:
         torch.set_num_threads(psutil.cpu_count(logical=False) or os.cpu_count() or 1)
 
 
+# What a processor is told by is its name, not a trial: a trial may end otherwise on a busy machine, and the ways that
+# are chosen by it differ in the last digits.
+
+
 def has_avx512() -> bool:
+    """Whether this is an x86 processor with AVX-512."""
     return bool(torch.cpu.get_capabilities().get("avx512_f", False))
 
 
@@ -45,9 +50,9 @@ def is_amd_with_avx512() -> bool:
 def fast_bfloat16() -> bool:
     """Whether this machine trains faster in bfloat16: a GPU since Ampere, a CPU with AMX, or an AMD with AVX-512-BF16.
 
-    By its name, not by a trial, so that a run and its continuation on one machine compute alike, whatever else it does
-    meanwhile. AVX-512-BF16 alone does not tell: a step of DeiT-tiny at 224 pixels takes a third of float32's time on
-    one AMD EPYC, and 1.5 times as long on an Intel Xeon that has it without AMX.
+    AVX-512-BF16 alone does not tell: a step of DeiT-tiny at 224 pixels takes a third of float32's time on one AMD EPYC,
+    and 1.5 times as long on an Intel Xeon that has it without AMX. A run that began in one is not continued in the
+    other. Not measured, and so a guess: AMX, taken to be fast, and processors other than x86, taken not to be.
     """
     if torch.accelerator.is_available():
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -2,10 +2,10 @@
 
 torch multiplies float32 matrices through MKL, which gives some AMD processors with AVX-512 less than half of what they
 can do; through oneDNN, which torch carries too, DeiT-tiny predicts about twice as fast there, and a tenth faster on a
-Zen 4, with the same result to the last digits. On Intel's both multiply alike, but oneDNN adds the bias and the GELU
-in passing: a tenth faster there as well. For a linear layer, torch offers that by an operator of its compiler only;
-for attention, not at all, but a product of matrices a head is a convolution of as many groups, and convolutions go
-through oneDNN. On Intel's, torch's own attention is the faster one.
+Zen 4, with the same result to the last digits. On the one Intel Xeon that was measured both
+multiply alike, but oneDNN adds the bias and the GELU in passing, a tenth faster in all; torch's own attention is the
+faster one there. For a linear layer, torch offers oneDNN by an operator of its compiler only; for attention, not at
+all, but a product of matrices a head is a convolution of as many groups, and convolutions go through oneDNN.
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ from hub_server import GOOD_TOKEN, HubServer
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+# What two kinds of processor say of themselves, as torch tells it.
+EPYC = {"cpu_name": "AMD EPYC", "avx512_f": True, "avx512_bf16": True}
+XEON = {**EPYC, "cpu_name": "Intel Xeon"}
 
 
 def command(*arguments: object, check: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:

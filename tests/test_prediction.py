@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import EPYC, XEON
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
@@ -21,7 +22,6 @@ from transformers import (
 )
 from transformers.activations import GELUActivation
 
-from lesions.cpu import fast_bfloat16
 from lesions.last_layer import spare_last_layer
 from lesions.onednn import OneDnnLinear, attention, speed_up
 from lesions.prediction import VIEWS, in_batches, one_ahead
@@ -112,10 +112,6 @@ def test_attention_by_convolution_is_attention(pictures: int) -> None:
     assert torch.allclose(answer, expected, atol=1e-5)
 
 
-EPYC = {"cpu_name": "AMD EPYC", "avx512_f": True, "avx512_bf16": True}
-XEON = {**EPYC, "cpu_name": "Intel Xeon"}
-
-
 @pytest.mark.parametrize(("processor", "attention_of"), [(EPYC, "onednn"), (XEON, "sdpa")])
 def test_a_model_that_was_sped_up_answers_as_before(
     processor: dict[str, Any], attention_of: str, monkeypatch: pytest.MonkeyPatch
@@ -132,24 +128,6 @@ def test_a_model_that_was_sped_up_answers_as_before(
     assert not any(isinstance(module, GELUActivation) for name, module in model.named_modules() if "gelu" not in name)
     model.set_attn_implementation("eager")  # with a gradient
     assert torch.allclose(model(pixel_values=pixels).logits, before, atol=1e-5)
-
-
-@pytest.mark.skipif(torch.accelerator.is_available(), reason="speaks of CPUs")
-@pytest.mark.parametrize(
-    ("processor", "fast"),
-    [
-        (EPYC, True),
-        ({**EPYC, "avx512_bf16": False}, False),
-        (XEON, False),
-        ({**XEON, "amx_bf16": True}, True),
-        ({"architecture": "aarch64"}, False),
-    ],
-)
-def test_the_kind_of_processor_tells_whether_bfloat16_is_fast(
-    processor: dict[str, Any], fast: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
-    assert fast_bfloat16() is fast
 
 
 def test_batches_keep_the_order_of_the_pictures() -> None:
