@@ -23,17 +23,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from lesions import external, images, publishing, splits
-from lesions.dataset_card import render_dataset_card
+from lesions import hub_push as publishing
+from lesions import images
+from lesions.data import external, splits
+from lesions.data.dataset_card import render_dataset_card
+from lesions.data.duplicates.groups import describe_merges, find_merges, group_lesions, no_merges, save_contact_sheet
+from lesions.data.metadata import read_metadata
+from lesions.data.sources.source import ARCHIVES, HUB, SAMPLE, Source, open_source
+from lesions.data.spool import PictureSpool
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_file, whole_folder, write_json, write_text
-from lesions.merges import describe_merges, find_merges, group_lesions, no_merges, save_contact_sheet
-from lesions.metadata import read_metadata
-from lesions.sources import ARCHIVES, HUB, SAMPLE, Source, open_source
-from lesions.spool import PictureSpool
 
 if TYPE_CHECKING:
-    from lesions.exploration import Reading
+    from lesions.data.exploration import Reading
 
 UNDIVIDED = ""  # the split of a picture that has none yet
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
@@ -88,7 +90,7 @@ def parse_arguments() -> argparse.Namespace:
         choices=["merge", "report", "off"],
         default="merge",
         help="pictures that show one lesion under two ids: merge keeps such lesions together in one split, report only "
-        "lists them in audit.json. For HAM10000 they are known (lesions/ham10000_duplicates.csv); in other data they "
+        "lists them in audit.json. For HAM10000 they are known (lesions/data/duplicates/ham10000.csv); in other data they "
         "are searched for by content, some minutes for ten thousand pictures (default: merge)",
     )
     add("--folds", type=int, default=0, help="cross-validation: divide all but the test split into so many folds")
@@ -250,14 +252,14 @@ def look_at(
     folder: Path, table: pd.DataFrame, pictures: dict[str, Path], read_picture: Callable[[str], bytes], source: Source
 ) -> list[Reading]:
     """Writes explore/ and returns what its figures say."""
-    from lesions.exploration import explore  # pulls in Matplotlib: not for --help
+    from lesions.data.exploration import explore  # pulls in Matplotlib: not for --help
 
     return explore(folder, table, pictures, read_picture, source.title)
 
 
 def write_dataset(folder: Path, table: pd.DataFrame, classes: list[str], read_picture: Callable[[str], bytes]) -> None:
     """Writes the Parquet files and splits.csv into `folder`."""
-    from lesions.parquet import write_split  # pulls in `datasets`: not for --help
+    from lesions.data.parquet import write_split  # pulls in `datasets`: not for --help
 
     (folder / "data").mkdir()
     names = [*splits.SHARES, *sorted(set(table["split"]) - set(splits.SHARES))]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json, write_text
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.runs import RECORD, check_division, record_of
+from lesions.run_folder import RECORD, check_division, record_of
 
 if TYPE_CHECKING:
-    from lesions.measured import Measured
-    from lesions.prediction import Predictor
+    from lesions.evaluation.prediction import Predictor
+    from lesions.metrics.measured import Measured
 
 BATCH_SIZE = 16  # on a CPU, more are no faster
 FIGURES_ON_REQUEST = ("robustness.png", "examples.png")
@@ -120,10 +120,10 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
     """Measures the model on one split of the data set and writes everything into the output folder."""
     import numpy as np
 
+    from lesions.data.splits import SHARES
     from lesions.dataset import dataset_fingerprint, load_splits, title_of
-    from lesions.measured import Measured
-    from lesions.prediction import Predictor
-    from lesions.splits import SHARES
+    from lesions.evaluation.prediction import Predictor
+    from lesions.metrics.measured import Measured
 
     predictor = Predictor(local_folder(arguments.model, "model"))
     splits = load_splits(arguments.dataset, arguments.split)
@@ -151,9 +151,9 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
 
 def evaluate_pictures(arguments: argparse.Namespace) -> None:
     """Answers for one picture or each of a folder; measures the model where there is a ground truth."""
-    from lesions.answer import NO_DIAGNOSIS, describe_folder, describe_picture, find_point
-    from lesions.picture_folder import PictureFolder
-    from lesions.prediction import Predictor
+    from lesions.evaluation.image_folder import PictureFolder
+    from lesions.evaluation.prediction import Predictor
+    from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_picture, find_point
 
     pictures = PictureFolder(arguments.images)
     predictor = Predictor(local_folder(arguments.model, "model"))
@@ -166,7 +166,7 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
     probabilities = predictor.probabilities(pictures, arguments.batch_size)
     pictures.raise_if_broken()
     if truth is not None:
-        from lesions.measured import Measured
+        from lesions.metrics.measured import Measured
 
         about = {
             "model": public_name(arguments.model),
@@ -193,9 +193,9 @@ def write_results(
     arguments: argparse.Namespace, about: dict[str, Any], predictor: Predictor, pictures: Any, measured: Measured
 ) -> None:
     """Computes every figure, writes metrics.json, the CSV files, the figures and the page, and prints a summary."""
+    from lesions.evaluation.metrics_json import build_report, print_report
     from lesions.ground_truth import write_ground_truth, write_predictions
-    from lesions.page import write_page
-    from lesions.report import build_report, print_report
+    from lesions.report.page import write_page
 
     record, output = record_of(predictor.folder), arguments.output
     for name in FIGURES_ON_REQUEST:  # an earlier evaluation into this folder may have been asked for more
@@ -214,8 +214,8 @@ def measure_more(
     arguments: argparse.Namespace, predictor: Predictor, pictures: Any, measured: Measured
 ) -> dict[str, Any]:
     """What was asked for besides: sections of metrics.json, and the pictures of --maps."""
-    from lesions.comparison import paired_differences
-    from lesions.prediction import VIEWS
+    from lesions.evaluation.comparison import paired_differences
+    from lesions.evaluation.prediction import VIEWS
 
     more: dict[str, Any] = {}
     if arguments.tta != "none":
@@ -237,14 +237,14 @@ def measure_more(
             "metrics": lesions.figures(),
         }
     if arguments.robustness is not None:
-        from lesions.robustness import measure_robustness
+        from lesions.evaluation.robustness import measure_robustness
 
         more["robustness"] = measure_robustness(
             predictor, pictures, measured, arguments.robustness, arguments.batch_size
         )
     if arguments.maps:
-        from lesions.attribution import deletion_test, explain_examples, load_to_explain
-        from lesions.figures import save_examples
+        from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
+        from lesions.report.figures import save_examples
 
         model = load_to_explain(predictor)
         save_examples(arguments.output / "examples.png", explain_examples(predictor, model, pictures, measured))
@@ -255,7 +255,7 @@ def measure_more(
 def write_figures(output: Path, report: dict[str, Any], measured: Measured) -> None:
     import numpy as np
 
-    from lesions import figures
+    from lesions.report import figures
 
     title = f"{report['dataset']}, {report['split']}" if report["split"] else report["dataset"]
     title += f": n = {len(measured)}"
@@ -271,7 +271,7 @@ def write_figures(output: Path, report: dict[str, Any], measured: Measured) -> N
 
 def compare(runs: list[Path], output: Path) -> None:
     """Writes comparison.json and comparison.md into `output`, and prints the latter."""
-    from lesions.comparison import as_markdown, compare_runs
+    from lesions.evaluation.comparison import as_markdown, compare_runs
 
     comparison = compare_runs(runs)
     table = as_markdown(comparison)

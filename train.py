@@ -21,13 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import evaluate_model
 import model_card
-from lesions.class_weights import class_weights
 from lesions.dataset import dataset_fingerprint, describe_dataset, label_names, load_splits, title_of
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json
 from lesions.hub import local_folder, public_name
-from lesions.recipes import FLAG, parse_with_recipe
-from lesions.runs import (
+from lesions.run_folder import (
     CURVES,
     RECORD,
     check_division,
@@ -36,11 +34,13 @@ from lesions.runs import (
     find_checkpoint,
     record_of,
 )
+from lesions.training.class_weights import class_weights
+from lesions.training.recipes import FLAG, parse_with_recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from lesions.trainer import LesionTrainingArguments, WeightedTrainer
+    from lesions.training.trainer import LesionTrainingArguments, WeightedTrainer
 
 DEFAULT_MODEL = "facebook/deit-base-distilled-patch16-224"
 
@@ -142,8 +142,8 @@ def own_options() -> argparse.ArgumentParser:
 def main() -> None:
     options, training = parse_with_recipe(own_options())
     from lesions.cpu import keep_freed_memory, use_all_cores
-    from lesions.figures import save_training_curves
-    from lesions.model import store_in_half
+    from lesions.model.loading import store_in_half
+    from lesions.report.figures import save_training_curves
 
     if training.process_index > 0:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends: the first one tells for all
@@ -187,10 +187,10 @@ def build_trainer(
     import torch
     import transformers
 
-    from lesions.distillation import Distillation, Teacher, Teachers
-    from lesions.model import load_for_training, load_processor, see_whole_picture, take_pictures_of
-    from lesions.pictures import Augmentation, LesionPictures, collate
-    from lesions.trainer import WeightedTrainer, compute_metrics
+    from lesions.model.inputs import Augmentation, LesionPictures, collate
+    from lesions.model.loading import load_for_training, load_processor, see_whole_picture, take_pictures_of
+    from lesions.training.distillation import Distillation, Teacher, Teachers
+    from lesions.training.trainer import WeightedTrainer, compute_metrics
 
     transformers.set_seed(training.seed)  # before the new head is drawn
     labels = label_names(dataset)
@@ -248,11 +248,11 @@ def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, A
     chooses, on the same split, the operating points of the model as it is saved."""
     import numpy as np
 
-    from lesions.decision import fit_decision, fold_decision
-    from lesions.metrics import headline
-    from lesions.model import round_to_half
-    from lesions.operating_points import choose_thresholds
-    from lesions.probabilities import softmax
+    from lesions.evaluation.operating_points import choose_thresholds
+    from lesions.metrics.probabilities import softmax
+    from lesions.metrics.scores import headline
+    from lesions.model.loading import round_to_half
+    from lesions.training.decision import fit_decision, fold_decision
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     round_to_half(model)

@@ -24,12 +24,12 @@ import psutil
 from PIL import Image
 from tqdm import tqdm
 
-from lesions import splits
+from lesions.data import splits
+from lesions.data.duplicates.groups import describe_pairs, group_lesions
+from lesions.data.metadata import find_metadata, read_metadata
 from lesions.diagnoses import CODES
 from lesions.faults import Faults
 from lesions.images import decode, find_pictures
-from lesions.merges import describe_pairs, group_lesions
-from lesions.metadata import find_metadata, read_metadata
 
 ROOT = Path(__file__).parent.parent
 PICTURES = 2_000

@@ -31,9 +31,9 @@ from evaluate_model import BATCH_SIZE
 from lesions.dataset import load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder, public_name
-from lesions.last_layer import spare_last_layer
-from lesions.model import load_for_prediction, load_processor, picture_side
-from lesions.onednn import OneDnnLinear
+from lesions.model.last_layer import spare_last_layer
+from lesions.model.loading import load_for_prediction, load_processor, picture_side
+from lesions.model.onednn import OneDnnLinear
 
 BATCHES = (1, 8, 16, 32)  # of the pipeline
 WARM_UP = 16  # pictures
@@ -53,8 +53,8 @@ def with_pipeline(model: str, paths: list[Path], batch: int) -> tuple[float, lis
 
 
 def with_ours(model: str, paths: list[Path], batch: int) -> tuple[float, list[dict[str, float]]]:
-    from lesions.picture_folder import PictureFolder
-    from lesions.prediction import Predictor
+    from lesions.evaluation.image_folder import PictureFolder
+    from lesions.evaluation.prediction import Predictor
 
     predictor, pictures = Predictor(Path(model)), PictureFolder(paths[0].parent)
     pictures.names, everything = pictures.names[:WARM_UP], pictures.names

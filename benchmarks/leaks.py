@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lesions.data.duplicates.search import find_keypoints, find_pairs, score_pairs
+from lesions.data.metadata import find_metadata, read_metadata
 from lesions.faults import Faults
 from lesions.images import decode, find_pictures
-from lesions.leaks import find_keypoints, find_pairs, score_pairs
-from lesions.metadata import find_metadata, read_metadata
 
 RANDOM_PAIRS = 100_000
 ALTERED = 40  # pictures in each of the WAYS

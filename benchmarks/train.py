@@ -39,9 +39,9 @@ from lesions.cpu import fast_bfloat16, keep_freed_memory
 from lesions.dataset import label_names, load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder
-from lesions.model import load_for_training, load_processor, picture_side
-from lesions.recipes import parse_with_recipe
-from lesions.trainer import compute_metrics
+from lesions.model.loading import load_for_training, load_processor, picture_side
+from lesions.training.recipes import parse_with_recipe
+from lesions.training.trainer import compute_metrics
 
 WAYS = {
     "train.py": "train.py's own Trainer: augmentation, weights, logging",

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lesions.data.splits import SHARES, fingerprint
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.splits import SHARES, fingerprint
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

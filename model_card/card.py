@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lesions.diagnoses import BY_CODE, name_of
 from lesions.faults import InputError
 from lesions.files import read_json, write_text
-from lesions.metric_names import METRICS
-from lesions.runs import CURVES, RECORD
-from lesions.sections import count, gaps, recall, sections, show
+from lesions.metrics.names import METRICS
+from lesions.report.sections import count, gaps, recall, sections, show
+from lesions.run_folder import CURVES, RECORD
 
 BOX = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")  # on top
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")

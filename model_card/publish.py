@@ -10,10 +10,10 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import filter_repo_objects
 
-from lesions import publishing
+from lesions import hub_push as publishing
 from lesions.faults import InputError
 from lesions.files import read_json, whole_folder, write_text
-from lesions.runs import CURVES
+from lesions.run_folder import CURVES
 from model_card.card import EXAMPLES, write_card
 
 # Checkpoints, optimiser states and pickles are never among it.

@@ -1,0 +1,5 @@
+"""The command `python -m lesions.data.duplicates`."""
+
+from lesions.data.duplicates.search import main
+
+main()

@@ -1,0 +1,97 @@
+"""Lesions that are one: pairs of pictures that show the same skin, and the groups that follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image, ImageDraw
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from lesions.files import whole_file
+from lesions.images import decode
+
+SHEET_PAIRS = 500  # on the contact sheet, at most
+# What `python -m lesions.data.duplicates` found in HAM10000: columns image_id, other_image_id, score.
+PUBLISHED_PAIRS = Path(__file__).parent / "ham10000.csv"
+HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all between are its own
+
+
+def find_merges(table: pd.DataFrame, pictures: dict[str, Path], processes: int) -> pd.DataFrame:
+    """All pairs of pictures in `table` that show one lesion under two ids, with lesion, diagnosis and split of each.
+
+    Those within HAM10000 come from the published list; every other picture is searched for by content, which takes
+    some minutes for each ten thousand.
+    """
+    pairs = pd.read_csv(PUBLISHED_PAIRS)
+    names = table["image_id"]
+    unsearched = ~(names.between(*HAM10000_IDS) & (names.str.len() == len(HAM10000_IDS[0])))
+    if unsearched.any():
+        from lesions.data.duplicates.search import find_pairs, name_pairs  # pulls in OpenCV
+
+        paths, lesions = [pictures[name] for name in names], list(table["lesion_id"])
+        found = find_pairs(paths, lesions, processes, unsearched.to_numpy())
+        pairs = pd.concat([pairs, name_pairs(found, names)], ignore_index=True)
+    return describe_pairs(pairs, table)
+
+
+def no_merges() -> pd.DataFrame:
+    """What `find_merges` gives where there is nothing to merge."""
+    return pd.DataFrame(
+        columns=["image_id", "other_image_id", "score", "lesion_id", "dx", "other_lesion_id", "other_dx"]
+    )
+
+
+def describe_pairs(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The `pairs` of which both pictures are in `table` under two lesion ids, with what `table` says of each."""
+    of_image = table.set_index("image_id")[["lesion_id", "dx"]]
+    pairs = pairs[pairs["image_id"].isin(of_image.index) & pairs["other_image_id"].isin(of_image.index)]
+    for prefix in ("", "other_"):
+        rows = of_image.loc[pairs[f"{prefix}image_id"]]
+        pairs = pairs.assign(**{f"{prefix}{name}": rows[name].to_numpy() for name in rows})
+    return pairs[pairs["lesion_id"] != pairs["other_lesion_id"]].reset_index(drop=True)
+
+
+def group_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """The group of each row: its lesion_id, or the first of the lesion_ids that `pairs` join to it.
+
+    Pairs with two diagnoses join nothing: one of the two labels must be wrong, and which is for a person to say.
+    """
+    lesions = pd.Index(sorted(table["lesion_id"].unique()))
+    joined = pairs[pairs["dx"] == pairs["other_dx"]]
+    first, second = lesions.get_indexer(joined["lesion_id"]), lesions.get_indexer(joined["other_lesion_id"])
+    graph = coo_matrix(([1] * len(first), (first, second)), shape=(len(lesions), len(lesions)))
+    component = pd.Series(connected_components(graph, directed=False)[1], index=lesions)
+    leader = pd.Series(lesions, index=lesions).groupby(component).transform("first")
+    return table["lesion_id"].map(leader)
+
+
+def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, audit: str) -> dict[str, Any]:
+    """What audit.json says: every pair with its evidence, and how many lie in two splits. `table` has the splits."""
+    split = table.set_index("image_id")["split"]
+    across = split.loc[pairs["image_id"]].to_numpy() != split.loc[pairs["other_image_id"]].to_numpy()
+    return {
+        "audit": audit,
+        "lesions_merged": int(table["lesion_id"].nunique() - table["group_id"].nunique()),
+        "pairs_across_splits": int(across.sum()),
+        "pairs_with_two_diagnoses": int((pairs["dx"] != pairs["other_dx"]).sum()),
+        "pairs": pairs.to_dict("records"),
+    }
+
+
+def save_contact_sheet(path: Path, pairs: pd.DataFrame, pictures: dict[str, Path], side: int = 150) -> None:
+    """The pairs side by side with their scores, the weakest first, so that a person can judge them."""
+    pairs = pairs.sort_values("score").head(SHEET_PAIRS)
+    columns, width, height = 5, 2 * side + 12, side + 28
+    sheet = Image.new("RGB", (columns * width, -(-len(pairs) // columns) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, row in enumerate(pairs.itertuples()):
+        x, y = number % columns * width, number // columns * height
+        for offset, name in enumerate((row.image_id, row.other_image_id)):
+            sheet.paste(decode(pictures[name]).resize((side, side)), (x + offset * (side + 2), y))
+            draw.text((x + offset * (side + 2), y + side + 1), name, fill="black")
+        draw.text((x, y + side + 13), f"score {row.score}", fill="black")
+    with whole_file(path) as partial:
+        sheet.save(partial)

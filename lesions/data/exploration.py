@@ -1,0 +1,282 @@
+"""A first look at the data: figures, and two sentences of reading under each, from the numbers themselves."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.axes import Axes
+from PIL import Image
+from tqdm import tqdm
+
+from lesions.data.metadata import TEXT_COLUMNS
+from lesions.data.splits import SHARES
+from lesions.diagnoses import name_of
+from lesions.files import write_text
+from lesions.report.figures import save_figure, styled
+
+EXAMPLES = 8  # pictures of each diagnosis in the grid
+SAMPLED = 300  # pictures of each diagnosis whose brightness and colour are measured
+MANY = 12  # bars, at most, of a kind
+# Columns whose values are shown by diagnosis: column, title, and what to make of it.
+CATEGORIES = (
+    ("sex", "Sex", "Results are also reported by sex, since a model may do worse where it saw less."),
+    (
+        "localization",
+        "Site on the body",
+        "Where the sites of two diagnoses differ, the skin around a lesion may give the diagnosis away.",
+    ),
+    (
+        "dx_type",
+        "How the diagnosis was confirmed",
+        "The way of confirmation goes with the diagnosis, so it leaks the label and must never be a feature.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One figure and what it says."""
+
+    file: str
+    title: str
+    text: str
+
+
+def explore(
+    folder: Path, table: pd.DataFrame, pictures: dict[str, Path], read_picture: Callable[[str], bytes], title: str
+) -> list[Reading]:
+    """Writes the figures, README.md and index.html (self-contained) into `folder`; returns the readings."""
+    table = table[table["split"].isin(SHARES)]
+    table = table.assign(
+        pixels=[_size(pictures[name]) for name in tqdm(table["image_id"], desc="sizes", unit="picture")]
+    )
+    readings = [_classes(folder, table), _pictures_a_lesion(folder, table), _ages(folder, table)]
+    readings += [_shares(folder, table, *category) for category in CATEGORIES]
+    readings += [_sizes(folder, table), _missing(folder, table)]
+    readings += [_colours(folder, table, read_picture), _examples(folder, table, read_picture)]
+    found = [reading for reading in readings if reading]  # a column without values has no figure
+
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
+    sources = {r.file: b64encode((folder / r.file).read_bytes()).decode() for r in found}
+    for name, template in (("README.md", "exploration.md.j2"), ("index.html", "exploration.html.j2")):
+        page = environment.get_template(template).render(title=title, readings=found, sources=sources)
+        write_text(folder / name, page)
+    return found
+
+
+def _size(path: Path) -> str:
+    with Image.open(path) as image:
+        return f"{image.width} x {image.height}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _order(table: pd.DataFrame) -> list[str]:
+    return list(table["dx"].value_counts().index)
+
+
+def _classes(folder: Path, table: pd.DataFrame) -> Reading:
+    images, lesions = table["dx"].value_counts(), table.groupby("dx")["lesion_id"].nunique()
+    first, last = images.index[0], images.index[-1]
+    with styled(figsize=(8, 0.5 * len(images) + 1.5)) as (figure, axes):
+        rows = np.arange(len(images))
+        for offset, (label, counts) in enumerate({"pictures": images, "lesions": lesions[images.index]}.items()):
+            bars = axes.barh(rows + 0.4 * offset, counts, 0.38, label=label)
+            axes.bar_label(bars, padding=3)
+        axes.set_yticks(rows + 0.2, [f"{name_of(dx)} ({dx})" for dx in images.index])
+        axes.invert_yaxis()
+        axes.legend(frameon=False)
+        axes.set(xlabel="count", xlim=(0, images.max() * 1.12))
+        save_figure(figure, folder / "classes.png")
+    share, times = images[first] / len(table), images[first] / images[last]
+    return Reading(
+        "classes.png",
+        "Diagnoses",
+        f"{name_of(first)} makes up {_percent(share)} of the pictures, {times:.0f} times as many as {name_of(last)}. "
+        f"A model that always answered {first} would reach an accuracy of {share:.2f} and a balanced accuracy of "
+        f"{1 / len(images):.2f}, so accuracy alone says little here.",
+    )
+
+
+def _pictures_a_lesion(folder: Path, table: pd.DataFrame) -> Reading:
+    counts = table["lesion_id"].value_counts().value_counts().sort_index()
+    with styled(figsize=(7, 3.5)) as (figure, axes):
+        axes.bar_label(axes.bar(counts.index.astype(str), counts), padding=2)
+        axes.set(xlabel="pictures of one lesion", ylabel="lesions", ylim=(0, counts.max() * 1.1))
+        save_figure(figure, folder / "pictures_a_lesion.png")
+    several = counts[counts.index > 1]
+    pictures = int((several * several.index).sum())
+    return Reading(
+        "pictures_a_lesion.png",
+        "Pictures a lesion",
+        f"{several.sum()} of {counts.sum()} lesions were photographed more than once, up to {counts.index[-1]} times; "
+        f"{_percent(pictures / len(table))} of all pictures show such a lesion. A split by picture would put many of "
+        "these on both sides, so the split is by lesion and the intervals are taken over lesions.",
+    )
+
+
+def _ages(folder: Path, table: pd.DataFrame) -> Reading | None:
+    ages = {dx: table.loc[(table["dx"] == dx) & table["age"].notna(), "age"] for dx in _order(table)}
+    ages = {dx: values for dx, values in ages.items() if len(values)}
+    if not ages:
+        return None
+    with styled(figsize=(8, 0.5 * len(ages) + 1.5)) as (figure, axes):
+        axes.boxplot(list(ages.values()), orientation="horizontal", whis=(5, 95), sym="", medianprops={"color": "C1"})
+        axes.set_yticks(range(1, len(ages) + 1), [f"{dx} (n = {len(values)})" for dx, values in ages.items()])
+        axes.invert_yaxis()
+        axes.set(xlabel="age in years: median, quartiles, 5 % to 95 %")
+        save_figure(figure, folder / "ages.png")
+    medians = pd.Series({dx: values.median() for dx, values in ages.items()}).sort_values(kind="stable")
+    return Reading(
+        "ages.png",
+        "Age",
+        f"The median age runs from {medians.iloc[0]:.0f} years ({medians.index[0]}) to {medians.iloc[-1]:.0f} "
+        f"({medians.index[-1]}). Age alone tells something of the diagnosis, so results are also reported by age band.",
+    )
+
+
+def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: str) -> Reading | None:
+    """The shares of the values of `column` in each diagnosis, as stacked bars."""
+    if table[column].nunique() < 2:
+        return None
+    common = table[column].value_counts().index[:MANY]
+    values = table[column].where(table[column].isin(common), "other")
+    shares = pd.crosstab(table["dx"], values, normalize="index").loc[_order(table)]
+    shares = shares[values.value_counts().index]
+    with styled(figsize=(9, 0.5 * len(shares) + 2)) as (figure, axes):
+        left = np.zeros(len(shares))
+        for number, value in enumerate(shares):
+            colour = plt.get_cmap("tab20")(number % 20)
+            axes.barh(
+                shares.index, shares[value], left=left, label=value, color=colour, edgecolor="white", linewidth=0.5
+            )
+            left += shares[value].to_numpy()
+        axes.invert_yaxis()
+        axes.set(xlabel="share of the diagnosis's pictures", xlim=(0, 1))
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+        save_figure(figure, folder / f"{column}.png")
+    top = values.value_counts(normalize=True)
+    spread = (shares.max() - shares.min()).sort_values(ascending=False)
+    value = spread.index[0]
+    least, most = shares[value].idxmin(), shares[value].idxmax()
+    return Reading(
+        f"{column}.png",
+        title,
+        f"The most frequent is `{top.index[0]}` ({_percent(top.iloc[0])} of all pictures); the diagnoses differ most "
+        f"in `{value}`, from {_percent(shares.loc[least, value])} ({least}) to {_percent(shares.loc[most, value])} "
+        f"({most}). {lesson}",
+    )
+
+
+def _sizes(folder: Path, table: pd.DataFrame) -> Reading:
+    counts = table["pixels"].value_counts().head(MANY)
+    with styled(figsize=(7, 0.35 * len(counts) + 1.5)) as (figure, axes):
+        axes.bar_label(axes.barh(counts.index, counts), padding=3)
+        axes.invert_yaxis()
+        axes.set(xlabel="pictures", ylabel="width x height in pixels", xlim=(0, counts.max() * 1.15))
+        save_figure(figure, folder / "sizes.png")
+    kinds = table["pixels"].nunique()
+    if kinds == 1:
+        text = f"All pictures have {counts.index[0]} pixels. So the size tells nothing of the diagnosis."
+    else:
+        by_class = table.groupby("dx")["pixels"].agg(lambda sizes: sizes.value_counts().index[0]).nunique()
+        told = "the same" if by_class == 1 else "not the same, so that the size could give a diagnosis away,"
+        text = (
+            f"The pictures come in {kinds} sizes; {_percent(counts.iloc[0] / len(table))} have {counts.index[0]} "
+            f"pixels. The most frequent size is {told} in every diagnosis."
+        )
+    return Reading("sizes.png", "Size of the pictures as they came", text)
+
+
+def _missing(folder: Path, table: pd.DataFrame) -> Reading:
+    missing = pd.DataFrame({"age": table["age"].isna()} | {name: table[name] == "unknown" for name in TEXT_COLUMNS})
+    shares = missing.groupby(table["dx"]).mean().loc[_order(table)]
+    with styled(figsize=(6.5, 0.45 * len(shares) + 1.5)) as (figure, axes):
+        image = axes.imshow(
+            100 * shares, cmap="Oranges", vmin=0, vmax=max(5, 100 * shares.to_numpy().max()), aspect="auto"
+        )
+        _write_cells(axes, 100 * shares, "{:.1f}")
+        figure.colorbar(image, label="% of the pictures without a value")
+        save_figure(figure, folder / "missing.png")
+    worst = missing.mean().sort_values(ascending=False)
+    return Reading(
+        "missing.png",
+        "Missing values",
+        f"{missing.any(axis=1).sum()} of {len(table)} pictures lack at least one value, most often `{worst.index[0]}` "
+        f"({100 * worst.iloc[0]:.1f} %). Nothing is filled in: an unknown age is null, unknown text is `unknown`.",
+    )
+
+
+def _write_cells(axes: Axes, values: pd.DataFrame, form: str) -> None:
+    for row, column in np.ndindex(values.shape):
+        value = values.iloc[row, column]
+        colour = "white" if value > 0.6 * values.to_numpy().max() and value > 0 else "black"
+        axes.text(column, row, form.format(value), ha="center", va="center", color=colour)
+    axes.set_xticks(range(values.shape[1]), values.columns)
+    axes.set_yticks(range(values.shape[0]), values.index)
+    axes.spines[:].set_visible(False)
+
+
+def _colours(folder: Path, table: pd.DataFrame, read_picture: Callable[[str], bytes]) -> Reading:
+    rows = []
+    for dx in _order(table):
+        names = table.loc[table["dx"] == dx, "image_id"].sort_values()
+        for name in tqdm(names.iloc[:: max(1, len(names) // SAMPLED)], desc=f"colours of {dx}", unit="picture"):
+            with Image.open(BytesIO(read_picture(name))) as image:
+                image.draft("RGB", (64, 64))
+                red, green, blue = np.asarray(image.convert("RGB").resize((32, 32))).reshape(-1, 3).mean(axis=0)
+            rows.append((dx, (red + green + blue) / 3, red - blue))
+    means = pd.DataFrame(rows, columns=["dx", "brightness", "redness"])
+    titles = {"brightness": "mean brightness (0 to 255)", "redness": "red minus blue (0 to 255)"}
+    with styled(figsize=(10, 0.4 * means["dx"].nunique() + 2), ncols=2, sharey=True) as (figure, (left, right)):
+        for axes, column in ((left, "brightness"), (right, "redness")):
+            groups = [means.loc[means["dx"] == dx, column] for dx in _order(table)]
+            axes.boxplot(groups, orientation="horizontal", whis=(5, 95), sym="", medianprops={"color": "C1"})
+            axes.set_yticks(range(1, len(groups) + 1), _order(table))
+            axes.set(xlabel=titles[column])
+        left.invert_yaxis()
+        save_figure(figure, folder / "colours.png")
+    medians = means.groupby("dx")[["brightness", "redness"]].median()
+    bright, red = medians["brightness"].sort_values(), medians["redness"].sort_values()
+    return Reading(
+        "colours.png",
+        "Brightness and colour",
+        f"The median brightness runs from {bright.iloc[0]:.0f} ({bright.index[0]}) to {bright.iloc[-1]:.0f} "
+        f"({bright.index[-1]}), the cast from blue to red from {red.iloc[0]:.0f} ({red.index[0]}) to "
+        f"{red.iloc[-1]:.0f} ({red.index[-1]}). Camera and light differ between pictures of one diagnosis as well, so "
+        "training varies brightness and colour.",
+    )
+
+
+def _examples(folder: Path, table: pd.DataFrame, read_picture: Callable[[str], bytes]) -> Reading:
+    order = _order(table)
+    side = 1.25  # inches
+    with styled(figsize=(side * EXAMPLES + 1, side * len(order)), nrows=len(order), ncols=EXAMPLES) as (figure, grid):
+        for dx, line in zip(order, np.reshape(grid, (len(order), EXAMPLES)), strict=True):
+            lesions = table[table["dx"] == dx].drop_duplicates("lesion_id").sort_values("lesion_id")
+            chosen = lesions.iloc[np.linspace(0, len(lesions) - 1, min(EXAMPLES, len(lesions))).astype(int)]
+            for axes in line:
+                axes.axis("off")
+            for axes, name in zip(line, chosen["image_id"], strict=False):
+                with Image.open(BytesIO(read_picture(name))) as image:
+                    axes.imshow(image.resize((160, 160)))
+            line[0].text(-0.1, 0.5, dx, transform=line[0].transAxes, ha="right", va="center")
+        figure.subplots_adjust(wspace=0.03, hspace=0.03)
+        save_figure(figure, folder / "examples.png")
+    return Reading(
+        "examples.png",
+        "Examples",
+        "One row a diagnosis, lesions taken at even steps through their ids, not chosen by looks; each is squeezed to "
+        "a square. Look for what is not the lesion, such as hair, rulers, gel bubbles, ink or a dark frame: a model "
+        "may learn it where it goes with a diagnosis.",
+    )

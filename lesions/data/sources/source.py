@@ -1,0 +1,82 @@
+"""Where the pictures and their metadata come from: a folder, an archive on the network, or the drawn sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lesions.data.metadata import Columns, find_metadata
+from lesions.data.sources import sample
+from lesions.diagnoses import CODES
+from lesions.faults import InputError
+
+SAMPLE, HUB = "sample", "hub:"
+ARCHIVES = ("kaggle", "isic", "dataverse")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of pictures, the tables that describe them, and how to read these."""
+
+    folder: Path
+    tables: list[Path]
+    columns: Columns
+    classes: Sequence[str] | None  # the diagnoses that may occur; None: any
+    title: str
+    drawn: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """What audit.json and the cards say of it."""
+        return {"title": self.title, "drawn": self.drawn}
+
+
+@contextmanager
+def open_source(
+    name: str,
+    cache: Path,
+    metadata: Sequence[Path] = (),
+    image_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+) -> Iterator[Source]:
+    """Yields the source called `name`: a folder, `sample`, `kaggle`, `isic`, `dataverse` or `hub:REPO`.
+
+    With `metadata` or from the Hub it may be any data set, with its own diagnoses; else it is HAM10000.
+    Downloads are kept in `cache`; a drawn sample is removed afterwards. Raises InputError.
+    """
+    columns = Columns(image_column or Columns.image, label_column or Columns.label, group_column or Columns.group)
+    if name == SAMPLE:
+        with TemporaryDirectory(prefix="drawn-lesions-") as drawn:
+            sample.draw_sample(Path(drawn))
+            tables = [find_metadata(Path(drawn))]
+            yield Source(Path(drawn), tables, Columns(), CODES, "Drawn lesions (not real)", drawn=True)
+        return
+    if name.startswith(HUB):
+        from lesions.data.sources.hub_dataset import from_hub
+
+        repo = name.removeprefix(HUB)
+        folder = from_hub(repo, Columns(image_column or "image", columns.label, columns.group), cache)
+        yield Source(folder, [find_metadata(folder)], Columns(), None, repo)
+        return
+    folder = _archive(name, cache) if name in ARCHIVES else Path(name)
+    if not folder.is_dir():
+        raise InputError(
+            f"there is no folder {folder}: --source takes a folder with HAM10000_metadata.csv and the pictures "
+            f"anywhere below it, {', '.join(ARCHIVES)}, {HUB}REPO, or `{SAMPLE}` for the built-in drawn lesions"
+        )
+    if metadata:
+        yield Source(folder, list(metadata), columns, None, folder.resolve().name)
+    else:
+        yield Source(folder, [find_metadata(folder)], columns, CODES, "HAM10000")
+
+
+def _archive(name: str, cache: Path) -> Path:
+    from lesions.data.sources import hub_dataset as archives
+
+    if name == "kaggle":
+        return archives.from_kaggle()
+    return archives.from_isic(cache) if name == "isic" else archives.from_dataverse(cache)

@@ -1,0 +1,147 @@
+"""Where a DeiT or ViT looked: attention weighted by its gradient, and a test of whether that means anything.
+
+Chefer, Gur and Wolf (2021): in each layer, the attention of every head times the gradient of the diagnosis's logit
+with respect to it, negative parts dropped, averaged over heads, is added to the identity; the product over the
+layers says how much each patch told the tokens that the heads read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Subset
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from lesions.evaluation.prediction import Predictor, in_batches
+from lesions.faults import InputError
+from lesions.metrics.intervals import estimate
+from lesions.metrics.measured import Measured
+from lesions.model.inputs import LesionPictures
+from lesions.model.loading import load_for_prediction
+
+Array = NDArray[np.float64]
+
+DELETED_SHARE = 0.2  # of the patches
+EXAMPLES = 4  # pictures of each kind
+TESTED = 300  # pictures of the deletion test
+
+
+def load_to_explain(predictor: Predictor) -> PreTrainedModel:
+    """The predictor's model as it was trained: what makes predicting fast keeps attention to itself."""
+    model = load_for_prediction(predictor.folder).to(predictor.device)
+    model.set_attn_implementation("eager")  # the others return no attention
+    return model
+
+
+def relevance(model: PreTrainedModel, pixels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """How much each patch of pixels (n, 3, side, side) speaks for the class (n,): shape (n, patches a side squared).
+
+    Raises InputError where the model gives no attention.
+    """
+    with torch.enable_grad():
+        # A copy that asks for gradients, so that attention has them whatever the weights do.
+        outputs = model(pixel_values=pixels.clone().requires_grad_(), output_attentions=True)
+        attentions = getattr(outputs, "attentions", None)
+        if not attentions:
+            raise InputError(f"{type(model).__name__} gives no attention, so no map can be drawn of it")
+        logits = outputs.logits.gather(1, classes[:, None]).sum()
+        gradients = torch.autograd.grad(logits, attentions)
+    tokens = attentions[0].shape[-1]
+    total = torch.eye(tokens, device=pixels.device).expand(len(pixels), -1, -1)
+    for attention, gradient in zip(attentions, gradients, strict=True):
+        total = total + (attention * gradient).clamp(min=0).mean(dim=1).detach() @ total
+    # Before the patches: the class token, and DeiT's distillation token.
+    prefix = tokens - (model.config.image_size // model.config.patch_size) ** 2
+    return total[:, :prefix, prefix:].mean(dim=1)  # what the class token, and DeiT's distillation token, took from each
+
+
+def choose_examples(measured: Measured) -> dict[str, list[int]]:
+    """Numbers of the most confident right, the most confident wrong and the most uncertain pictures."""
+    top = measured.probabilities.max(axis=1)
+    right = measured.right
+    order = np.argsort(-top, kind="stable")
+    return {
+        "most confident, and right": order[right[order]][:EXAMPLES].tolist(),
+        "most confident, and wrong": order[~right[order]][:EXAMPLES].tolist(),
+        "most uncertain": order[::-1][:EXAMPLES].tolist(),
+    }
+
+
+def explain_examples(
+    predictor: Predictor, model: PreTrainedModel, rows: Any, measured: Measured
+) -> dict[str, list[dict[str, Any]]]:
+    """The chosen examples by kind, each with `image`, `map` and `title`, for `figures.save_examples`.
+
+    `model` is what `load_to_explain` gives of the predictor.
+    """
+    pictures = LesionPictures(rows, predictor.processor)
+    explained: dict[str, list[dict[str, Any]]] = {}
+    for kind, numbers in choose_examples(measured).items():
+        explained[kind] = []
+        for number in numbers:
+            decided = int(measured.probabilities[number].argmax())
+            pixels = pictures[number]["pixel_values"][None].to(predictor.device)
+            patches = relevance(model, pixels, torch.tensor([decided], device=predictor.device))
+            side = round(patches.shape[1] ** 0.5)
+            enlarged = torch.nn.functional.interpolate(
+                patches.view(1, 1, side, side), size=pixels.shape[-2:], mode="bilinear", align_corners=False
+            )[0, 0]
+            low, high = pixels.min(), pixels.max()
+            answer, truth = measured.labels[decided], measured.labels[measured.truth[number]]
+            share = f"{answer} {100 * measured.probabilities[number, decided]:.0f} %"
+            explained[kind].append(
+                {
+                    "image": ((pixels[0] - low) / (high - low)).permute(1, 2, 0).cpu().numpy(),
+                    "map": (enlarged / enlarged.max()).cpu().numpy(),
+                    "title": f"{share}, and so it is" if answer == truth else f"{share}; it is {truth}",
+                }
+            )
+    return explained
+
+
+def deletion_test(
+    predictor: Predictor, model: PreTrainedModel, rows: Any, measured: Measured, batch_size: int
+) -> dict[str, Any]:
+    """Whether the map means something: the mean drop of the decided diagnosis's probability when the fifth of the
+    patches that the map ranks highest is made the mean colour of the training pictures' normalisation, against a
+    random fifth, on 300 pictures drawn at random, or all if they are fewer.
+
+    `model` is what `load_to_explain` gives of the predictor.
+    `advantage` is the drop of the map's patches minus that of the random ones, with its interval over lesions.
+    """
+    random = np.random.default_rng(0)
+    numbers = np.sort(random.choice(len(measured), min(TESTED, len(measured)), replace=False))
+    pictures = Subset(LesionPictures(rows, predictor.processor), numbers.tolist())
+    drops: dict[str, list[Array]] = {"map": [], "random": []}
+    with tqdm(total=len(numbers), desc="deletion test", unit="picture", leave=False) as progress:
+        for batch in in_batches(pictures, batch_size):
+            pixels = batch["pixel_values"].to(predictor.device)
+            with torch.inference_mode():
+                before, classes = predictor.model(pixel_values=pixels).logits.softmax(1).max(dim=1)
+            ranked = relevance(model, pixels.clone(), classes.clone()).cpu()
+            for name, order in (("map", ranked), ("random", torch.tensor(random.random(tuple(ranked.shape))))):
+                with torch.inference_mode():
+                    left = predictor.model(pixel_values=_delete(pixels, order)).logits.softmax(1)
+                after = left.gather(1, classes[:, None])[:, 0]
+                drops[name].append((before - after).double().cpu().numpy())
+            progress.update(len(pixels))
+    drop = {name: np.concatenate(parts) for name, parts in drops.items()}
+
+    def means(weights: Array) -> dict[str, Array]:
+        total = weights.sum(axis=1)
+        values = {name: weights @ values / total for name, values in drop.items()}
+        return {**values, "advantage": values["map"] - values["random"]}
+
+    return {"deleted_share": DELETED_SHARE, "n_images": len(numbers), **estimate(means, measured.lesions[numbers])}
+
+
+def _delete(pixels: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """The pixels with the patches of the highest `order` (n, patches) set to 0, the mean that was normalised away."""
+    side = round(order.shape[1] ** 0.5)
+    top = order.topk(round(DELETED_SHARE * order.shape[1]), dim=1).indices
+    kept = torch.ones(order.shape).scatter(1, top, 0).view(-1, 1, side, side).to(pixels.device)
+    return pixels * torch.nn.functional.interpolate(kept, size=pixels.shape[-2:], mode="nearest")

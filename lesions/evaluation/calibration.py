@@ -1,0 +1,54 @@
+"""Whether probabilities are honest: the reliability diagram's bins, and what training's decision changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesions.metrics.measured import Measured
+from lesions.metrics.probabilities import softmax
+from lesions.metrics.scores import ECE_BINS, calibration_bins
+
+CALIBRATION_METRICS = ("log_loss", "brier", "ece")
+BINNING = f"the most probable diagnosis's probability, {ECE_BINS} bins of equal width"
+
+
+def describe_calibration(measured: Measured, decision: dict[str, Any] | None) -> dict[str, Any]:
+    """Bins of the reliability diagram; log loss, Brier score and ECE, also `without_decision`: as they were before
+    training folded `decision` (see `lesions.decision`) into the head. None where training folded nothing.
+
+    A bin: pictures, mean probability, and share whose most probable diagnosis was right.
+    """
+    before = None
+    if decision:
+        answers = measured.of_probabilities(undo_decision(measured.probabilities, decision))
+        before = answers.figures((*CALIBRATION_METRICS, "accuracy", "balanced_accuracy", "f1_macro"))
+    return {"binning": BINNING, "bins": reliability_bins(measured), "without_decision": before}
+
+
+def reliability_bins(measured: Measured) -> list[dict[str, float]]:
+    """The bins that hold a picture, from low to high."""
+    number, top = calibration_bins(measured.probabilities), measured.probabilities.max(axis=1)
+    right = measured.right
+    return [
+        {
+            "low": b / ECE_BINS,
+            "high": (b + 1) / ECE_BINS,
+            "n_images": int((number == b).sum()),
+            "confidence": float(top[number == b].mean()),
+            "accuracy": float(right[number == b].mean()),
+        }
+        for b in np.unique(number).tolist()
+    ]
+
+
+def undo_decision(probabilities: NDArray[np.float64], decision: dict[str, Any]) -> NDArray[np.float64]:
+    """The probabilities (n, classes) that the model gave before `decision` was folded into its head.
+
+    The logits were divided by the temperature, then a bias was added; what a softmax forgets, a constant a row,
+    changes nothing.
+    """
+    logits = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, 1))
+    return softmax((logits - np.array(decision["bias"])) * decision["temperature"])

@@ -1,0 +1,82 @@
+"""Operating points: thresholds on the probability of melanoma, or of malignancy, chosen on validation.
+
+A picture is called positive where the probability reaches the threshold. Training stores the thresholds with the
+run; the evaluation measures each on pictures that had no part in its choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from lesions.metrics.intervals import estimate
+from lesions.metrics.measured import Measured
+from lesions.metrics.targets import TARGETS, is_case, score_of
+
+Array = NDArray[np.float64]
+
+AIMS = [(kind, level) for kind in ("sensitivity", "specificity") for level in (0.9, 0.95)]
+PREVALENCE = 0.05  # of melanoma, or of malignancy, for PPV and NPV where the user states no other
+
+
+def choose_thresholds(probabilities: Array, truth: NDArray[np.int64], labels: list[str]) -> list[dict[str, Any]]:
+    """The operating points of every target: `{target, aim, level, threshold, validation}`, from validation pictures.
+
+    At a wanted sensitivity the highest threshold that reaches it, at a wanted specificity the lowest. A target
+    without a case, or without a control, has no operating point.
+    """
+    chosen = []
+    for target in TARGETS:
+        cases, scores = is_case(target, truth, labels), score_of(target, probabilities, labels)
+        if cases.all() or not cases.any():
+            continue
+        false_positive, sensitivity, thresholds = roc_curve(cases, scores, drop_intermediate=False)
+        specificity = 1 - false_positive
+        for aim, level in AIMS:
+            reached = np.flatnonzero((sensitivity if aim == "sensitivity" else specificity) >= level - 1e-12)
+            at = reached[0] if aim == "sensitivity" else reached[-1]
+            # The strictest threshold of a ROC curve, above all scores, is infinite: no JSON.
+            threshold = float(min(thresholds[at], np.nextafter(scores.max(), 2)))
+            measured = {"sensitivity": float(sensitivity[at]), "specificity": float(specificity[at])}
+            about = {"n_cases": int(cases.sum()), "n_images": len(cases)}
+            chosen.append(
+                {"target": target, "aim": aim, "level": level, "threshold": threshold, "validation": measured | about}
+            )
+    return chosen
+
+
+def measure_operating_points(
+    points: list[dict[str, Any]], measured: Measured, prevalence: float = PREVALENCE
+) -> list[dict[str, Any]]:
+    """Each point of `choose_thresholds` with sensitivity and specificity, PPV and NPV, measured on these pictures.
+
+    PPV and NPV follow from the first two by Bayes' rule at the stated prevalence: the share of cases among pictures
+    of a data set is not that of any clinic. A figure that can't be computed is None, with a reason.
+    """
+    result = []
+    for point in points:
+        cases = is_case(point["target"], measured.truth, measured.labels).astype(np.float64)
+        scores = score_of(point["target"], measured.probabilities, measured.labels)
+        called = (scores >= point["threshold"]).astype(np.float64)
+
+        def figures(weights: Array, cases: Array = cases, called: Array = called) -> dict[str, Array]:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                sensitivity = weights @ (cases * called) / (weights @ cases)
+                specificity = weights @ ((1 - cases) * (1 - called)) / (weights @ (1 - cases))
+                right, wrong = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+                spared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+                ppv, npv = right / (right + wrong), spared / (spared + missed)
+            return {"sensitivity": sensitivity, "specificity": specificity, "ppv": ppv, "npv": npv}
+
+        about = {name: point[name] for name in ("target", "aim", "level", "threshold")}
+        counts = {"n_cases": int(cases.sum()), "n_images": len(cases), "prevalence": prevalence}
+        result.append(about | counts)
+        for name, figure in estimate(figures, measured.lesions).items():
+            result[-1][name] = figure
+            if not np.isfinite(figure["value"]):
+                reason = "no picture of a case, of a control, or on that side of the threshold"
+                result[-1][name] = {"value": None, "low": None, "high": None, "reason": reason}
+    return result

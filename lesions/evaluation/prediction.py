@@ -1,0 +1,97 @@
+"""Probabilities from a trained model, as `pipeline("image-classification")` computes them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Subset
+from tqdm import tqdm
+
+from lesions.cpu import keep_freed_memory
+from lesions.metrics.probabilities import softmax
+from lesions.model.inputs import LesionPictures, collate
+from lesions.model.last_layer import spare_last_layer
+from lesions.model.loading import load_for_prediction, load_processor
+from lesions.model.onednn import speed_up
+
+T = TypeVar("T")
+
+
+def turned(pixels: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
+    """Pixels (n, 3, side, side) turned by quarters of a circle, after mirroring left and right."""
+    pixels = pixels.flip(3) if mirrored else pixels
+    return pixels.rot90(quarters, (2, 3)) if quarters else pixels  # by none, torch would copy them
+
+
+# Ways to look at a picture: a lesion has no up or down, so the eight of the square are all alike.
+View = Callable[[torch.Tensor], torch.Tensor]
+QUARTERS: list[View] = [partial(turned, quarters=k, mirrored=False) for k in range(4)]
+MIRRORED: list[View] = [partial(turned, quarters=k, mirrored=True) for k in range(4)]
+VIEWS: dict[str, list[View]] = {
+    "none": QUARTERS[:1],
+    "flips": [QUARTERS[0], QUARTERS[2], MIRRORED[0], MIRRORED[2]],  # as it is, mirrored, upside down, both
+    "dihedral": QUARTERS + MIRRORED,
+}
+
+
+def in_batches(pictures: LesionPictures | Subset, size: int) -> Iterator[dict[str, torch.Tensor]]:
+    """The pictures in batches of `size`, each of which all cores prepare together."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for start in range(0, len(pictures), size):
+            rows = range(start, min(start + size, len(pictures)))
+            yield collate(list(threads.map(pictures.__getitem__, rows)))
+
+
+def one_ahead(batches: Iterable[T]) -> Iterator[T]:
+    """`batches`, the next of which is made in a thread while one is used: pictures decode while a GPU computes.
+
+    A CPU has no core to spare for that: the threads that compute would wait for the one that shares its core.
+    """
+    iterator = iter(batches)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, iterator, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, iterator, None)
+            yield batch
+
+
+@dataclass
+class Predictor:
+    """A trained model with its preprocessing, on the GPU if there is one, in float32."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = spare_last_layer(load_for_prediction(self.folder)).to(self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+            speed_up(self.model)
+        self.processor = load_processor(self.folder)
+        self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
+        self.seconds = 0.0  # that the last call of `probabilities` took
+
+    def probabilities(
+        self, rows: Any, batch_size: int, views: str = "none", task: str = "predicting"
+    ) -> NDArray[np.float64]:
+        """Probabilities (n, classes) for `rows` with an `image` each; the mean over the `views`, a key of VIEWS."""
+        started = time.perf_counter()
+        batches = in_batches(LesionPictures(rows, self.processor), batch_size)
+        parts = []
+        with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="picture", leave=False) as progress:
+            for batch in one_ahead(batches) if self.device.type == "cuda" else batches:
+                pixels = batch["pixel_values"].to(self.device)
+                answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]
+                parts.append(np.mean(answers, axis=0))
+                progress.update(len(pixels))
+        self.seconds = time.perf_counter() - started
+        return np.concatenate(parts)

@@ -1,0 +1,77 @@
+"""Whom a model serves less well: figures by sex, age, site, and how the diagnosis was confirmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesions.metrics.intervals import estimate, weighted_metrics
+from lesions.metrics.measured import Measured
+
+AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}  # years
+SUBGROUP_METRICS = ("accuracy", "balanced_accuracy")
+ENOUGH_LESIONS = 30  # below, a subgroup is shown and not compared: its interval says nothing
+COLUMNS = {"sex": "sex", "localization": "site", "dx_type": "confirmed by"}
+
+
+def measure_subgroups(measured: Measured) -> dict[str, dict[str, dict[str, Any]]]:
+    """`{kind: {subgroup: {n_images, n_lesions, accuracy, balanced_accuracy}}}`, each metric with its interval."""
+    return {
+        kind: {
+            name: {**(part := measured.only(mask)).counts(), **part.figures(SUBGROUP_METRICS)}
+            for name, mask in members.items()
+        }
+        for kind, members in _members(measured.rows).items()
+    }
+
+
+def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
+    """For each kind, the subgroup of the lowest accuracy against all other pictures: `{kind: {subgroup, metric,
+    value, low, high, n_images}}`; value is the others' accuracy minus the subgroup's.
+
+    Of a kind's subgroups those with 30 lesions or more are compared. The lowest of several is low partly by chance;
+    a gap whose interval excludes 0 is one to mention. How the diagnosis was confirmed is no group of people, and
+    differs with the diagnosis: it has no gap.
+    """
+    gaps = {}
+    for kind, members in _members(measured.rows).items():
+        large = {
+            name: mask
+            for name, mask in members.items()
+            if name != "unknown" and len(np.unique(measured.lesions[mask])) >= ENOUGH_LESIONS
+        }
+        if kind == "confirmed by" or len(large) < 2:
+            continue
+        right = measured.right
+        lowest = min(large, key=lambda name: right[large[name]].mean())
+        inside = large[lowest].astype(np.float64)
+
+        def gap(weights: np.ndarray, inside: np.ndarray = inside) -> dict[str, np.ndarray]:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                mean_inside, mean_outside = (
+                    weighted_metrics(measured.probabilities, measured.truth, weights * part, ["accuracy"])["accuracy"]
+                    for part in (inside, 1 - inside)
+                )
+            return {"gap": mean_outside - mean_inside}
+
+        about = {"subgroup": lowest, "metric": "accuracy", "n_images": int(inside.sum())}
+        gaps[kind] = about | estimate(gap, measured.lesions)["gap"]
+    return gaps
+
+
+def _members(rows: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """Masks (n,) of the subgroups that hold a picture, by kind."""
+    groups: dict[str, dict[str, pd.Series]] = {}
+    for column, kind in COLUMNS.items():
+        if column in rows:
+            values = rows[column].fillna("unknown").replace("", "unknown")
+            groups[kind] = {value: values == value for value in sorted(values.unique())}
+    if "age" in rows:
+        groups["age"] = {band: rows["age"].between(low, high, "left") for band, (low, high) in AGE_BANDS.items()}
+        groups["age"]["unknown"] = rows["age"].isna()
+    return {
+        kind: {name: mask.to_numpy() for name, mask in members.items() if mask.any()}
+        for kind, members in groups.items()
+    }

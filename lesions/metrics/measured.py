@@ -1,0 +1,85 @@
+"""Predictions beside the truth: what every figure of an evaluation is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lesions.metrics.intervals import bootstrap_intervals
+from lesions.metrics.names import HEADLINE
+from lesions.metrics.probabilities import decide
+from lesions.metrics.scores import measure
+
+# Metrics that are means over the diagnoses, and so change their meaning where one has no case.
+MACRO = ("balanced_accuracy", "f1_macro", "roc_auc_macro", "average_precision_macro")
+
+
+@dataclass
+class Measured:
+    """A model's answers for n pictures of known diagnosis."""
+
+    probabilities: NDArray[np.float64]  # (n, classes), columns in the order of `labels`
+    truth: NDArray[np.int64]  # (n,), numbers into `labels`
+    labels: list[str]
+    rows: pd.DataFrame  # image, and where they are known lesion_id, sex, age, localization, dx_type: one row a picture
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def lesions(self) -> NDArray:
+        """The lesion of each picture, (n,); a picture of unknown lesion counts as a lesion of its own."""
+        return self.rows["lesion_id" if "lesion_id" in self.rows else "image"].to_numpy()
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each picture's decision is its diagnosis, (n,)."""
+        return decide(self.probabilities) == self.truth
+
+    @property
+    def n_lesions(self) -> int | None:
+        return int(self.rows["lesion_id"].nunique()) if "lesion_id" in self.rows else None
+
+    def only(self, chosen: NDArray) -> Measured:
+        """The pictures that a mask (n,), or their numbers, choose."""
+        return Measured(self.probabilities[chosen], self.truth[chosen], self.labels, self.rows.iloc[chosen])
+
+    def of_probabilities(self, probabilities: NDArray[np.float64]) -> Measured:
+        """The same pictures with other answers."""
+        return Measured(probabilities, self.truth, self.labels, self.rows)
+
+    def by_lesion(self) -> Measured:
+        """One row a lesion, the mean over its pictures; `rows` says how many in `n_images`."""
+        lesions, first, number = np.unique(self.lesions, return_index=True, return_inverse=True)
+        n_images = np.bincount(number)
+        means = np.stack([np.bincount(number, weights=column) for column in self.probabilities.T], axis=1)
+        rows = pd.DataFrame({"image": lesions, "lesion_id": lesions, "n_images": n_images})
+        return Measured(means / n_images[:, None], self.truth[first], self.labels, rows)
+
+    def counts(self) -> dict[str, int | None]:
+        return {"n_images": len(self), "n_lesions": self.n_lesions}
+
+    def figures(self, names: Sequence[str] = HEADLINE) -> dict[str, dict[str, Any]]:
+        """Each headline metric of `names` as `{value, low, high}`, with the 95 % interval over lesions.
+
+        Where the pictures show one diagnosis only, a metric may have no value: None, with a `reason`. Where some
+        diagnoses have no case, a macro mean carries a `note` that says so.
+        """
+        measured = measure(self.probabilities, self.truth)
+        absent = [label for number, label in enumerate(self.labels) if not (self.truth == number).any()]
+        intervals = bootstrap_intervals(self.probabilities, self.truth, self.lesions, names)
+        result: dict[str, dict[str, Any]] = {}
+        for name in names:
+            value = measured[name]
+            low, high = intervals[name] if value is not None else (None, None)
+            result[name] = {"value": value, "low": low, "high": high}
+            if value is None:
+                result[name]["reason"] = "every picture has the same diagnosis"
+            elif absent and name in MACRO:
+                result[name]["note"] = f"mean over the diagnoses that have a case; none of {', '.join(absent)}"
+        return result

@@ -1,0 +1,104 @@
+"""Pictures as the model takes them: one torch data set for training and for prediction, one preprocessing."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from transformers.image_processing_utils import BaseImageProcessor
+
+from lesions.model.loading import picture_side
+from lesions.training.augmentation import augment
+
+KEPT_SHARE = 0.4  # of the free memory, at most, for pictures that are decoded once and kept
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training pictures are drawn: what the draws start from, and smaller pictures in the first epochs."""
+
+    seed: int
+    low_side: int = 0  # pixels
+    low_epochs: float = 0
+
+    def side(self, epoch: int, full: int) -> int:
+        return self.low_side if epoch < self.low_epochs else full
+
+
+class LesionPictures(Dataset):
+    """Rows of a `datasets.Dataset` as `{"pixel_values": float32 (3, side, side), "labels": int, "rows": int}`.
+
+    With `augmentation`, every picture is drawn anew each epoch. What is drawn depends on the seed, the epoch and
+    the row alone, so it is the same however many workers or processes load it, and after a resume.
+    With `keep`, a picture is decoded and resized once, where memory allows.
+    """
+
+    def __init__(
+        self, rows: Any, processor: BaseImageProcessor, augmentation: Augmentation | None = None, keep: bool = False
+    ) -> None:
+        self.rows, self.processor, self.augmentation = rows, processor, augmentation
+        self.side, self.epoch = picture_side(processor), 0
+        self.levels = _levels(processor)
+        self.kept = _keep(len(rows), self.side) if keep else None
+
+    def set_epoch(self, epoch: int) -> None:
+        """To be called at the start of each epoch, before the data loader's workers start."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pixels, label = self._resized(index)
+        if self.augmentation:
+            random = np.random.default_rng((self.augmentation.seed, self.epoch, index))
+            side = self.augmentation.side(self.epoch, self.side)
+            values = augment(pixels, side, side / self.side, self.levels, random)
+        else:
+            values = cv2.LUT(pixels, self.levels[None])
+        return {"pixel_values": torch.from_numpy(values).permute(2, 0, 1), "labels": label, "rows": index}
+
+    def _resized(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        """Pixels (side, side, 3) as the processor resizes and crops them, and the label."""
+        if self.kept is not None and (kept := self.kept[index])["whole"]:
+            return kept["pixels"], int(kept["label"])
+        row = self.rows[index]
+        image = row["image"].convert("RGB")
+        resized = self.processor(image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
+        pixels = cv2.merge(list(resized))  # channels last
+        if self.kept is not None:
+            self.kept[index] = (0, row["label"], pixels)
+            self.kept[index]["whole"] = 1  # last: another worker may read this row at any moment
+        return pixels, row["label"]
+
+
+def _levels(processor: BaseImageProcessor) -> NDArray[np.float32]:
+    """The normalised value (256, 3) of each level of red, green and blue: read off the processor, to the last digit."""
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    options = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_last"}
+    values = processor(ramp, return_tensors="np", **options)["pixel_values"][0]  # (3, 1, 256)
+    return np.ascontiguousarray(values[:, 0].T.astype(np.float32))
+
+
+def _keep(count: int, side: int) -> NDArray[np.void] | None:
+    """Room for `count` resized pictures in memory that forked workers share; None where it would take too much."""
+    layout = np.dtype([("whole", "u1"), ("label", "i8"), ("pixels", "u1", (side, side, 3))])
+    if count * layout.itemsize > KEPT_SHARE * psutil.virtual_memory().available:
+        return None
+    return np.frombuffer(mmap.mmap(-1, max(1, count) * layout.itemsize), dtype=layout)
+
+
+def collate(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Stacks examples into a batch."""
+    return {
+        "pixel_values": torch.stack([example["pixel_values"] for example in examples]),
+        "labels": torch.tensor([example["labels"] for example in examples]),
+        "rows": torch.tensor([example["rows"] for example in examples]),
+    }

@@ -1,0 +1,192 @@
+"""Models: from a pretrained checkpoint to one that is ready to train, or from a trained folder to one that predicts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
+from transformers.image_processing_utils import BaseImageProcessor
+
+from lesions.faults import InputError
+from lesions.files import whole_file
+from lesions.model.last_layer import spare_last_layer
+
+# On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
+# at 128; the same in float32.
+ON_CPU = "eager"
+HEAD = re.compile("classifier|head")  # in the names of a classifier's last layers
+
+
+def load_processor(folder: Path) -> BaseImageProcessor:
+    """The checkpoint's own preprocessing. Always the PIL backend, so that every stage resizes alike."""
+    try:
+        return AutoImageProcessor.from_pretrained(folder, backend="pil")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no usable preprocessor_config.json: {error}") from error
+
+
+def see_whole_picture(processor: BaseImageProcessor) -> None:
+    """Takes away the crop of the middle, so that the model sees the whole frame, squashed to its square.
+
+    The crop of ImageNet's preprocessing cuts off an eighth of each side, and with it the edge of large lesions.
+    """
+    if getattr(processor, "do_center_crop", False):
+        processor.size, processor.do_center_crop = processor.crop_size, False
+
+
+def picture_side(processor: BaseImageProcessor) -> int:
+    """Side in pixels of the square picture that the model sees."""
+    size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
+    if size.height != size.width or not size.height:
+        raise InputError(f"the model's preprocessing gives no square picture: {size}")
+    return size.height
+
+
+def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_head: bool) -> PreTrainedModel:
+    """A float32 model with one output per label, all of it trainable.
+
+    A DeiT keeps its class token and its distillation token, with a head on each; any other architecture goes
+    through AutoModelForImageClassification. A head for other labels is replaced, unless replacing it could be
+    a mistake: see `check_labels`.
+    """
+    config = _read_config(folder)
+    if not from_scratch and not new_head:
+        check_labels(config.id2label, labels, folder)
+    architecture = TwoTokenDeit if config.model_type == "deit" else AutoModelForImageClassification
+    if not torch.cuda.is_available():
+        config._attn_implementation = ON_CPU  # models without the choice ignore it
+    config.id2label = dict(enumerate(labels))  # sets num_labels too
+    config.label2id = {name: number for number, name in enumerate(labels)}
+    if from_scratch:
+        build = architecture if architecture is TwoTokenDeit else architecture.from_config
+        model = build(config).float()
+    else:
+        model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
+        missing = [name for name in report["missing_keys"] if not HEAD.search(name)]
+        if missing:
+            raise InputError(f"{folder} lacks weights of its own backbone, so it is no whole checkpoint: {missing[:5]}")
+        if new_head:
+            for module in heads(model):
+                torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
+                torch.nn.init.zeros_(module.bias)
+    return spare_last_layer(_with_slow_statistics(model))
+
+
+def _with_slow_statistics(model: PreTrainedModel) -> PreTrainedModel:
+    """Makes batch norms remember more than the last batch.
+
+    transformers gives torch the momentum of EfficientNet and MobileNet as TensorFlow counts it, 0.99 for the share
+    that stays; torch takes it for the share that is new, so that evaluation would normalise by the last few pictures.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) and module.momentum and module.momentum > 0.5:
+            module.momentum = max(1 - module.momentum, 0.01)  # MobileNetV1's 0.9997 is for longer trainings
+    return model
+
+
+@torch.no_grad()
+def take_pictures_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
+    """Makes a DeiT or ViT, with its preprocessing, see pictures of `side` pixels, in patches of its own size.
+
+    The positions of the patches are interpolated, once (Touvron et al. 2019, "Fixing the train-test resolution
+    discrepancy"). Raises InputError where the model has none, or where `side` is not a whole number of patches.
+    """
+    found = [module for module in model.modules() if hasattr(module, "interpolate_pos_encoding")]
+    if not found or not hasattr(found[0], "position_embeddings"):
+        raise InputError(f"{type(model).__name__} has no positions of patches to interpolate: leave --side out")
+    embeddings, patch = found[0], model.config.patch_size
+    if side < patch or side % patch:
+        raise InputError(f"--side {side} is not a whole number of the model's patches, which have {patch} pixels")
+    patches = (side // patch) ** 2
+    tokens = embeddings.position_embeddings.shape[1] - embeddings.patch_embeddings.num_patches + patches
+    like = embeddings.position_embeddings.new_empty(1, tokens, model.config.hidden_size)
+    embeddings.position_embeddings = torch.nn.Parameter(embeddings.interpolate_pos_encoding(like, side, side).clone())
+    embeddings.image_size = embeddings.patch_embeddings.image_size = (side, side)
+    embeddings.patch_embeddings.num_patches = patches
+    model.config.image_size = side
+    processor.size = type(processor.size)(height=side, width=side)
+
+
+def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
+    """The linear layers that give a logit for each label: one, or DeiT's two, whose mean is the model's answer."""
+    found = [
+        module
+        for name, module in model.named_modules()
+        if HEAD.search(name) and isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
+    ]
+    if not found:
+        raise InputError(f"{type(model).__name__} has no linear head, so it can't be trained here")
+    return found
+
+
+@torch.no_grad()
+def round_to_half(model: PreTrainedModel) -> None:
+    """Gives the weights the values that `store_in_half` will keep, so that what is measured is what is stored."""
+    for name, weights in model.state_dict().items():
+        weights.copy_(_in_half(name, weights))
+
+
+def store_in_half(folder: Path) -> None:
+    """Stores the weights of a model folder in float16: half the download. Its config.json still says float32, and
+    in that it will compute.
+
+    Heads keep float32: they are small, and the decision that was fitted for them is kept to the last digit. So does
+    what float16 can't hold.
+    """
+    for file in folder.glob("*.safetensors"):
+        stored = load_file(file)
+        with whole_file(file) as partial:
+            save_file({name: _in_half(name, weights) for name, weights in stored.items()}, partial, {"format": "pt"})
+
+
+def _in_half(name: str, weights: torch.Tensor) -> torch.Tensor:
+    if weights.dtype != torch.float32 or HEAD.search(name):
+        return weights
+    half = weights.half()
+    return half if half.isfinite().all() else weights
+
+
+def load_for_prediction(folder: Path) -> PreTrainedModel:
+    """A trained float32 model in evaluation mode."""
+    _read_config(folder)
+    model, report = _load(AutoModelForImageClassification, folder)
+    if report["missing_keys"]:
+        raise InputError(f"{folder} is no whole model, it lacks the weights {sorted(report['missing_keys'])[:5]}")
+    return model.eval()
+
+
+def check_labels(id2label: dict[int, str], labels: list[str], folder: Path) -> None:
+    """Refuses to train a head that was made for other labels of the same number, or for some of the same labels.
+
+    Its outputs would silently mean something else. ImageNet's 1000 classes are no such case.
+    """
+    found = [id2label[number] for number in sorted(id2label)]
+    nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in found)
+    if found != labels and not nameless and (len(found) == len(labels) or set(found) & set(labels)):
+        raise InputError(
+            f"the model in {folder} tells apart {', '.join(found)}, the data set {', '.join(labels)}; "
+            "add --new_head to train a new head on its backbone, or give another --model"
+        )
+
+
+def _read_config(folder: Path) -> AutoConfig:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} holds no config.json, so it is no model folder")
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder / 'config.json'} can't be read: {error}") from error
+
+
+def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTrainedModel, dict[str, list[str]]]:
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} holds no weights as safetensors; no other form is read")
+    # A checkpoint stored in half precision would otherwise be trained in it.
+    return architecture.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+    )

@@ -1,0 +1,59 @@
+"""What a model says of single pictures, for a person to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesions.diagnoses import name_of
+from lesions.metrics.targets import score_of
+
+Array = NDArray[np.float64]
+
+SHOWN_POINT = ("malignant", "sensitivity", 0.95)  # of the stored operating points: the one that misses least
+NO_DIAGNOSIS = (
+    "This is no diagnosis. The model knows these diagnoses only, and names one of them for any picture, of anything;\n"
+    "whoever worries about a lesion should show it to a physician."
+)
+
+
+def find_point(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The operating point for malignant or not that is stored with the run, None where there is none."""
+    points = (record or {}).get("operating_points") or []
+    return next((point for point in points if (point["target"], point["aim"], point["level"]) == SHOWN_POINT), None)
+
+
+def describe_picture(name: str, probabilities: Array, labels: list[str], point: dict[str, Any] | None) -> str:
+    """The diagnoses by probability (classes,), and malignant or not at the operating point."""
+    width = max(len(name_of(label)) for label in labels)
+    lines = [name]
+    for number in np.argsort(-probabilities, kind="stable"):
+        share = probabilities[number]
+        bar = "█" * round(30 * share)
+        lines.append(f"  {name_of(labels[number]):<{width}}  {labels[number]:<6}{100 * share:5.1f} %  {bar}".rstrip())
+    if point:
+        score = score_of(point["target"], probabilities[None], labels)[0]
+        says = "yes" if score >= point["threshold"] else "no"
+        lines.append(
+            f"  Malignant? {says}: {100 * score:.1f} % together, and {100 * point['threshold']:.1f} % is enough at the "
+            f"operating point\n  that found {100 * point['validation'][point['aim']]:.0f} % of the malignant pictures "
+            f"of the validation split, at a specificity of {100 * point['validation']['specificity']:.0f} %."
+        )
+    return "\n".join(lines)
+
+
+def describe_folder(names: list[str], probabilities: Array, labels: list[str], point: dict[str, Any] | None) -> str:
+    """A table: a row a picture, with the most probable diagnosis, its probability, and malignant or not."""
+    width = max(len("picture"), *(len(name) for name in names))
+    lines = [f"{'picture':<{width}}  diagnosis  probability" + ("  malignant" if point else "")]
+    scores = score_of(point["target"], probabilities, labels) if point else np.zeros(len(names))
+    for name, row, score in zip(names, probabilities, scores, strict=True):
+        line = f"{name:<{width}}  {labels[row.argmax()]:<9}  {100 * row.max():9.1f} %"
+        if point:
+            line += f"  {100 * score:5.1f} % {'yes' if score >= point['threshold'] else 'no'}"
+        lines.append(line)
+    if point:
+        lines.append(f"(malignant: yes from {100 * point['threshold']:.1f} %, the stored operating point)")
+    return "\n".join(lines)

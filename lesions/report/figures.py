@@ -1,0 +1,188 @@
+"""The evaluation's figures, as PNG files that can be read at a glance and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen is needed, or looked for
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from lesions.diagnoses import name_of
+from lesions.files import whole_file
+from lesions.metrics.names import METRICS
+
+FEW = 10  # pictures in a bin of the reliability diagram
+STYLE: Any = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
+
+
+@contextmanager
+def styled(**subplots: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure in the project's style, and its axes: `plt.subplots(**subplots)`."""
+    with plt.rc_context(STYLE):
+        yield plt.subplots(**subplots)
+
+
+def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[str], title: str) -> None:
+    """Rows are the true diagnosis; each cell shows the share of its row, which is also its shade, and the count."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with styled(figsize=(9, 6.5)) as (figure, axes):
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(counts.shape):
+            if counts[row, column]:
+                axes.text(
+                    column,
+                    row,
+                    f"{shares[row, column]:.0%}\n{counts[row, column]}",
+                    ha="center",
+                    va="center",
+                    color="white" if shares[row, column] > 0.55 else "black",
+                    weight="bold" if row == column else "normal",
+                )
+        names = ["\n".join(wrap(f"{name_of(label)} ({label})", 28)) for label in labels]
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_yticks(range(len(labels)), [f"{name}\nn = {n}" for name, n in zip(names, counts.sum(1), strict=True)])
+        axes.set(xlabel="predicted", ylabel="true diagnosis", title=title)
+        axes.spines[:].set_visible(False)
+        figure.colorbar(image, label="share of the true diagnosis (recall on the diagonal)", shrink=0.8)
+        save_figure(figure, path)
+
+
+def save_roc_curves(
+    path: Path, probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: list[str], title: str
+) -> None:
+    """One curve a diagnosis, each against all others; diagnoses without a case or a control are left out."""
+    with styled(figsize=(7, 6.5)) as (figure, axes):
+        for number, label in enumerate(labels):
+            cases, scores = truth == number, probabilities[:, number]
+            if 0 < cases.sum() < len(cases):
+                false_positive, true_positive, _ = roc_curve(cases, scores)
+                name = f"{label}: AUC {roc_auc_score(cases, scores):.3f} (n = {cases.sum()})"
+                axes.plot(false_positive, true_positive, ("-", "--")[number % 2], linewidth=1.8, label=name)
+        axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":", label="chance")
+        axes.set(xlabel="1 - specificity", ylabel="sensitivity", title=title, xlim=(-0.01, 1), ylim=(0, 1.01))
+        axes.grid(color="0.92")
+        axes.legend(loc="lower right", frameon=False)
+        save_figure(figure, path)
+
+
+def save_reliability(path: Path, calibration: dict[str, Any], title: str) -> None:
+    """Above, how often the top diagnosis was right against the probability that it was given; below, how many
+    pictures have that probability. Hollow, and not on the line: bins of a few pictures, which say little."""
+    bins = calibration["bins"]
+    many, few = ([bin for bin in bins if (bin["n_images"] >= FEW) == enough] for enough in (True, False))
+    with styled(figsize=(6, 6.5), nrows=2, height_ratios=(3, 1), sharex=True, layout="constrained") as (figure, axes):
+        above, below = axes
+        above.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":", label="perfectly calibrated")
+        for part, look, label in ((many, "C0o-", "this model"), (few, "C0o", f"fewer than {FEW} pictures")):
+            if part:
+                points = [[bin[key] for bin in part] for key in ("confidence", "accuracy")]
+                above.plot(*points, look, label=label, markerfacecolor="white" if part is few else None, clip_on=False)
+        above.set(ylabel="share that was right", ylim=(0, 1.02), xlim=(0, 1.01), title=title)
+        edges, counts = [b["low"] for b in bins], [b["n_images"] for b in bins]
+        below.bar(edges, counts, width=bins[0]["high"] - bins[0]["low"], align="edge", edgecolor="white")
+        below.set(xlabel="probability of the most probable diagnosis", ylabel="pictures")
+        above.grid(color="0.92")
+        above.legend(frameon=False, loc="upper left")
+        save_figure(figure, path)
+
+
+def save_selective(path: Path, selective: list[dict[str, Any]], title: str) -> None:
+    """Accuracy and balanced accuracy against coverage, with their intervals."""
+    coverage = [100 * point["coverage"] for point in selective]
+    with styled(figsize=(6, 4.2), layout="constrained") as (figure, axes):
+        for name in ("accuracy", "balanced_accuracy"):
+            value, low, high = ([point[name][key] for point in selective] for key in ("value", "low", "high"))
+            axes.plot(coverage, value, "o-", label=name.replace("_", " "))
+            axes.fill_between(coverage, low, high, alpha=0.15)
+        axes.set(xlabel="pictures that the model answers, the most certain first, %", ylim=(None, 1.01), title=title)
+        axes.invert_xaxis()
+        axes.grid(color="0.92")
+        axes.legend(frameon=False, loc="lower right")
+        save_figure(figure, path)
+
+
+def save_robustness(path: Path, robustness: dict[str, Any], title: str) -> None:
+    """A panel a change: accuracy and balanced accuracy against its strength; dotted, on the unchanged pictures."""
+    changes = robustness["changes"]
+    options: Any = {"nrows": 2, "ncols": -(-len(changes) // 2), "sharey": True, "layout": "constrained"}
+    with styled(figsize=(12, 6), **options) as (figure, grid):
+        for axes, (change, measured) in zip(grid.flat, changes.items(), strict=False):
+            strengths = range(1, 1 + len(measured["strengths"]))
+            for name, colour in (("accuracy", "C0"), ("balanced_accuracy", "C1")):
+                points = [point[name] for point in measured["strengths"]]
+                value, low, high = ([point[key] for point in points] for key in ("value", "low", "high"))
+                axes.plot(strengths, value, "o-", markersize=4, color=colour, label=name.replace("_", " "))
+                axes.fill_between(strengths, low, high, alpha=0.15, color=colour)
+                axes.axhline(robustness["unchanged"][name]["value"], color=colour, linewidth=1, linestyle=":")
+            axes.set_xticks(strengths, [f"{point['strength']:g}" for point in measured["strengths"]])
+            axes.set(title=change, xlabel=measured["unit"], ylim=(0, 1))
+            axes.grid(color="0.92")
+        for axes in grid.flat[len(changes) :]:
+            axes.set_visible(False)
+        grid.flat[0].legend(frameon=False, loc="lower left")
+        figure.suptitle(title)
+        save_figure(figure, path)
+
+
+def save_examples(path: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
+    """A row a kind of example; each picture beside itself with the map over it.
+
+    An example: `image` (side, side, 3) and `map` (side, side), both in [0, 1], and `title`.
+    """
+    count = max(map(len, rows.values()))
+    options: Any = {"nrows": len(rows), "ncols": 2 * count, "squeeze": False, "layout": "constrained"}
+    with styled(figsize=(3.2 * count, 2.3 * len(rows)), **options) as (figure, grid):
+        for line, (kind, examples) in zip(grid, rows.items(), strict=True):
+            for axes in line:
+                axes.set_axis_off()
+            for plain, mapped, example in zip(line[::2], line[1::2], examples, strict=False):
+                plain.imshow(example["image"])
+                mapped.imshow(example["image"])
+                mapped.imshow(example["map"], cmap="inferno", alpha=0.55)
+                plain.set_title(example["title"], fontsize=8, loc="left")
+            line[0].text(-0.06, 0.5, kind, rotation=90, va="center", ha="right", transform=line[0].transAxes)
+        save_figure(figure, path)
+
+
+def save_training_curves(path: Path, log: list[dict[str, float]]) -> None:
+    """Loss on the left, validation metrics on the right, by epoch, from the Trainer's log.
+
+    The training loss is that of mixed pictures and with the teacher's part where there is one; the validation loss is
+    the class-weighted cross-entropy alone.
+    """
+    losses = [(entry["epoch"], entry["loss"]) for entry in log if "loss" in entry]
+    evaluations = [entry for entry in log if "eval_loss" in entry]
+    epochs = [entry["epoch"] for entry in evaluations]
+    with styled(figsize=(10, 4), ncols=2, layout="constrained") as (figure, (left, right)):
+        if losses:
+            left.plot(*zip(*losses, strict=True), color="0.7", linewidth=1, label="training, of the last steps")
+        left.plot(epochs, [entry["eval_loss"] for entry in evaluations], "o-", markersize=3, label="validation")
+        left.set(xlabel="epoch", title="loss", ylim=(0, None))
+        for name in ("roc_auc_macro", "accuracy", "balanced_accuracy", "f1_macro"):
+            values = [entry[f"eval_{name}"] for entry in evaluations]
+            right.plot(epochs, values, "o-", markersize=3, label=METRICS[name][1].split(" (")[0])
+        right.set(xlabel="epoch", title="validation metrics", ylim=(None, 1))
+        for axes in (left, right):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(color="0.92")
+            axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4, columnspacing=1)
+        save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes the figure, whole or not at all, and lets go of it."""
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150, bbox_inches="tight")
+    plt.close(figure)

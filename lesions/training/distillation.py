@@ -1,0 +1,92 @@
+"""Distillation through DeiT's own token: Touvron et al. 2021, "Training data-efficient image transformers"."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
+
+from lesions.faults import InputError
+from lesions.model.last_layer import spare_last_layer
+from lesions.model.loading import ON_CPU, load_for_prediction, load_processor, picture_side
+
+
+class Teacher(nn.Module):
+    """A trained classifier, asked about the very pictures that the student sees, augmentation included.
+
+    `normalised_by` is the student's processor: the pictures come as it normalises them.
+    Raises InputError where the folder's model does not tell apart the same diagnoses.
+    """
+
+    scale: torch.Tensor
+    offset: torch.Tensor
+
+    def __init__(self, folder: Path, labels: list[str], normalised_by: nn.Module) -> None:
+        super().__init__()
+        self.model, processor = spare_last_layer(load_for_prediction(folder)), load_processor(folder)
+        self.model.requires_grad_(False)
+        if not torch.cuda.is_available():
+            self.model.set_attn_implementation(ON_CPU)
+        own = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
+        if set(own) != set(labels):
+            raise InputError(f"the teacher in {folder} tells apart {', '.join(own)}, the data set {', '.join(labels)}")
+        self.order = [own.index(name) for name in labels]
+        self.side = picture_side(processor)
+        # One that interpolates its positions judges small pictures better, and sooner, than their enlargements. Larger
+        # ones than its own are shrunk for any teacher, for the same two reasons.
+        self.takes_small = "interpolate_pos_encoding" in signature(self.model.forward).parameters
+        student, teacher = (_mean_and_std(one) for one in (normalised_by, processor))
+        scale, offset = student[1] / teacher[1], (student[0] - teacher[0]) / teacher[1]
+        self.register_buffer("scale", scale[:, None, None])
+        self.register_buffer("offset", offset[:, None, None])
+
+    @torch.no_grad()
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, classes) in the order of the student's labels."""
+        pictures = pixel_values * self.scale + self.offset
+        options = {}
+        if pictures.shape[-1] < self.side and self.takes_small:
+            options["interpolate_pos_encoding"] = True
+        elif pictures.shape[-1] != self.side:
+            pictures = interpolate(pictures, size=(self.side, self.side), mode="bilinear", antialias=True)
+        return self.model(pixel_values=pictures, **options).logits[:, self.order].float()
+
+
+class Teachers(nn.ModuleList):
+    """Several teachers as one: the mean of their probabilities, as logits (batch, classes). One is itself."""
+
+    @torch.no_grad()
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        answers = torch.stack([teacher(pixel_values).log_softmax(-1) for teacher in self])
+        return answers.logsumexp(0) - math.log(len(self))
+
+
+def _mean_and_std(processor: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    if not processor.do_normalize:
+        return torch.zeros(3), torch.ones(3)
+    return torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How the distillation token learns from the teacher, and its share `alpha` of the loss."""
+
+    kind: str  # hard or soft
+    alpha: float
+    temperature: float
+
+    def loss(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """The loss (batch,) of the distillation token's logits against the teacher's, both (batch, classes).
+
+        `hard`: cross-entropy with the teacher's decision (Touvron et al. 2021, eq. 3). `soft`: Kullback-Leibler
+        divergence between both at `temperature`, times its square (Hinton et al. 2015).
+        """
+        if self.kind == "hard":
+            return cross_entropy(student, teacher.argmax(-1), reduction="none")
+        student, teacher = (log_softmax(logits / self.temperature, -1) for logits in (student, teacher))
+        return kl_div(student, teacher, reduction="none", log_target=True).sum(-1) * self.temperature**2

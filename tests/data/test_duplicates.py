@@ -1,0 +1,119 @@
+"""The search for pictures of one lesion under two ids, and what follows from a pair."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import command
+from PIL import Image
+
+from lesions.data.duplicates.groups import PUBLISHED_PAIRS, describe_merges, describe_pairs, find_merges, group_lesions
+from lesions.data.duplicates.search import find_pairs
+
+WAYS = {
+    "turned": lambda image: image.rotate(90, expand=True),
+    "tilted": lambda image: image.rotate(20, resample=Image.Resampling.BICUBIC),
+    "cropped": lambda image: image.crop((50, 40, 260, 200)),
+    "smaller": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "darker": lambda image: image.point(lambda value: int(value * 0.8)),
+    "recompressed": lambda image: image,
+}
+
+
+def skin(seed: int) -> Image.Image:
+    """A picture with fine marks of its own, and the same ruler as every other along its lower edge."""
+    random = np.random.RandomState(seed)
+    marks = sum(cv2.GaussianBlur(random.normal(size=(224, 298)), (0, 0), sigma) * sigma for sigma in (2, 4, 9))
+    grey = np.uint8((150 + 60 * marks / np.abs(marks).max()).clip(0, 255))
+    grey[204:214, 40:250:8] = 20
+    return Image.fromarray(grey).convert("RGB")
+
+
+def test_finds_what_was_photographed_again_and_nothing_else(tmp_path: Path) -> None:
+    paths, lesions = [], []
+    for seed in range(40):
+        paths.append(tmp_path / f"{seed}.jpg")
+        lesions.append(f"lesion {seed}")
+        skin(seed).save(paths[-1], quality=90)
+    expected = set()
+    for seed, (way, change) in enumerate(WAYS.items()):
+        expected.add((seed, len(paths)))
+        paths.append(tmp_path / f"{way}.jpg")
+        lesions.append(way)
+        change(skin(seed)).save(paths[-1], quality=40)
+    found = find_pairs(paths, lesions, processes=2)
+    assert set(zip(found["first"], found["second"], strict=True)) == expected
+    assert len(find_pairs(paths, ["one lesion"] * len(paths), processes=1)) == 0
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Six pictures of five lesions, of which the published list joins some."""
+    pairs = pd.read_csv(PUBLISHED_PAIRS)
+    first, second = pairs.loc[0, "image_id"], pairs.loc[0, "other_image_id"]
+    images = [first, second, "x1", "x2", "x3", "x4"]
+    return pd.DataFrame(
+        {"image_id": images, "lesion_id": ["b", "a", "c", "d", "d", "e"], "dx": ["nv", "nv", "nv", "nv", "nv", "mel"]}
+    )
+
+
+def test_joined_lesions_form_one_group(table: pd.DataFrame) -> None:
+    pairs = describe_pairs(pd.read_csv(PUBLISHED_PAIRS), table)
+    assert len(pairs) == 1
+    assert list(group_lesions(table, pairs)) == ["a", "a", "c", "d", "d", "e"]
+    chain = pd.DataFrame({"lesion_id": ["b", "c"], "other_lesion_id": ["c", "d"], "dx": "nv", "other_dx": "nv"})
+    assert list(group_lesions(table, chain)) == ["b", "a", "b", "b", "b", "e"]
+
+
+def test_two_diagnoses_are_reported_and_not_merged(table: pd.DataFrame) -> None:
+    table.loc[1, "dx"] = "mel"
+    pairs = describe_pairs(pd.read_csv(PUBLISHED_PAIRS), table)
+    groups = group_lesions(table, pairs)
+    assert list(groups) == list(table["lesion_id"])
+    table = table.assign(split=["train", "test"] + ["train"] * 4, group_id=groups)
+    report = describe_merges(table, pairs, "merge")
+    assert report["pairs_with_two_diagnoses"] == 1 and report["pairs_across_splits"] == 1
+
+
+def test_only_what_no_search_has_covered_is_searched(tmp_path: Path) -> None:
+    names = ["ISIC_0024306", "ISIC_0024307", "new", "new again"]
+    pictures = {}
+    for name, seed in zip(names, (1, 1, 2, 2), strict=True):
+        pictures[name] = tmp_path / f"{name}.jpg"
+        skin(seed).save(pictures[name], quality=90)
+    table = pd.DataFrame({"image_id": names, "lesion_id": names, "dx": "nv"})
+    found = find_merges(table, pictures, processes=1)
+    # The first two lie within HAM10000, whose pairs are known: these are none of them.
+    assert found[["image_id", "other_image_id"]].to_numpy().tolist() == [["new", "new again"]]
+    assert (found["score"] >= 10).all()
+
+
+def test_plain_pictures_have_no_pairs(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path in paths:
+        Image.new("RGB", (40, 30), "pink").save(path)
+    assert len(find_pairs(paths, ["a", "b", "c"], processes=1)) == 0
+
+
+def test_the_published_pairs_of_ham10000_are_kept_together(real_data: Path, tmp_path: Path) -> None:
+    audits = {}
+    for audit in ("report", "merge", "off"):
+        command("data_prep.py", "--source", real_data, "--output", tmp_path / audit, "--audit", audit)
+        audits[audit] = json.loads((tmp_path / audit / "audit.json").read_text())
+    assert audits["report"]["fingerprint"] == audits["off"]["fingerprint"] != audits["merge"]["fingerprint"]
+    assert audits["report"]["duplicates"]["pairs_across_splits"] > 0 == len(audits["off"]["duplicates"]["pairs"])
+    merged = audits["merge"]
+    assert merged["n_lesions"] - merged["n_groups"] == merged["duplicates"]["lesions_merged"] > 0
+    assert merged["duplicates"]["lesions_merged"] < 0.025 * merged["n_lesions"]
+    assert merged["duplicates"]["pairs_across_splits"] <= merged["duplicates"]["pairs_with_two_diagnoses"]
+    assert Image.open(tmp_path / "merge" / "audit_pairs.png").width > 1000
+    splits = pd.read_csv(tmp_path / "merge" / "splits.csv")
+    assert (splits.groupby("group_id")["split"].nunique() == 1).all()
+    for shares in merged["split"]["classes"].values():
+        of_images = [split["share_of_images"] for split in shares.values()]
+        assert max(of_images) - min(of_images) < 0.01

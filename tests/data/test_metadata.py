@@ -1,0 +1,194 @@
+"""Bad pictures and bad tables: each with what it must give, the right picture or the right error."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lesions.data.metadata import Columns, read_metadata
+from lesions.faults import Faults, InputError
+from lesions.images import BadPicture, decode, find_pictures, prepare
+
+RED, BLUE = (200, 30, 40), (20, 40, 190)
+
+
+def halves(mode: str = "RGB", size: tuple[int, int] = (60, 40)) -> Image.Image:
+    """Left half red, right half blue."""
+    image = Image.new("RGB", size, BLUE)
+    image.paste(RED, (0, 0, size[0] // 2, size[1]))
+    return image.convert(mode)
+
+
+def saved(image: Image.Image, form: str, **options: object) -> bytes:
+    content = io.BytesIO()
+    image.save(content, form, **options)
+    return content.getvalue()
+
+
+def sixteen_bits(grey: bool) -> bytes:
+    ramp = np.zeros((40, 60), np.uint16)
+    ramp[:, :30] = 200 * 257
+    if grey:
+        return saved(Image.fromarray(ramp), "PNG")
+    row = b"".join(struct.pack(">3H", *(257 * value for value in colour)) * 30 for colour in (RED, BLUE))
+    rows = (b"\0" + row) * 40
+    chunks = [(b"IHDR", struct.pack(">2I5B", 60, 40, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down: as stored, blue is on the left
+    return saved(halves().rotate(180), "JPEG", exif=exif, quality=95)
+
+
+def with_alpha() -> bytes:
+    image = halves("RGBA")
+    image.putalpha(128)
+    return saved(image, "PNG")
+
+
+GOOD = {
+    "plain.jpg": saved(halves(), "JPEG", quality=95),
+    "upper case.JPG": saved(halves(), "JPEG", quality=95),
+    "läsion größe.png": saved(halves(), "PNG"),
+    "cmyk.jpg": saved(halves("CMYK"), "JPEG", quality=95),
+    "palette.png": saved(halves().quantize(4), "PNG"),
+    "alpha.png": with_alpha(),
+    "sixteen bits.png": sixteen_bits(grey=False),
+    "exif turned.jpg": turned(),
+    "animated.png": saved(halves(), "PNG", save_all=True, append_images=[Image.new("RGB", (60, 40), "green")]),
+    "progressive.jpeg": saved(halves(), "JPEG", quality=95, progressive=True),
+    "really a gif.jpg": saved(halves(), "GIF"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_right_picture(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(GOOD[name])
+    assert list(find_pictures(tmp_path, Faults())) == [Path(name).stem]
+    image = decode(prepare(tmp_path / name, 256))
+    assert (image.mode, image.size) == ("RGB", (60, 40))
+    for place, colour in (((10, 20), RED), ((50, 20), BLUE)):
+        assert np.abs(np.subtract(image.getpixel(place), colour)).max() < 12
+
+
+@pytest.mark.parametrize("content", [saved(halves("L"), "JPEG"), sixteen_bits(grey=True)], ids=["8 bits", "16 bits"])
+def test_grey_keeps_its_shades(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "grey.png").write_bytes(content)
+    image = decode(prepare(tmp_path / "grey.png", 256))
+    left, right = image.getpixel((10, 20)), image.getpixel((50, 20))
+    assert image.mode == "RGB" and 40 < left[0] < 240 and abs(left[0] - right[0]) > 20
+    assert max(left) - min(left) < 4
+
+
+BAD = {
+    "zero bytes": b"",
+    "text": b"<html>404 Not Found</html>",
+    "truncated jpeg": GOOD["plain.jpg"][:-200],
+    "truncated png": GOOD["läsion größe.png"][:-60],
+    "header only": GOOD["plain.jpg"][:20],
+    "damaged png": GOOD["palette.png"].replace(b"IDAT", b"IDAX"),
+    "decompression bomb": saved(Image.new("1", (20_000, 20_000)), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_the_right_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(BAD[name])
+    with pytest.raises(BadPicture) as caught:
+        prepare(tmp_path / "bad.jpg", 256)
+    assert str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+ROW = "HAM_1,ISIC_1,nv,histo,45.0,male,back\n"
+GOOD_TABLES = {
+    "plain": (HEADER + ROW).encode(),
+    "byte order mark": b"\xef\xbb\xbf" + (HEADER + ROW).encode(),
+    "CRLF": (HEADER + ROW).replace("\n", "\r\n").encode(),
+    "extra columns": b"dataset,"
+    + HEADER.replace("\n", ",note\n").encode()
+    + b"vidir,"
+    + ROW.replace("\n", ",x\n").encode(),
+    "quoted commas": (HEADER + ROW.replace("back", '"back, upper"')).encode(),
+    "spaces": (HEADER.replace(",", " , ") + ROW.replace(",", " , ")).encode(),
+    "file names": (HEADER + ROW.replace("ISIC_1", "ISIC_1.JPG")).encode(),
+    "tabs": (HEADER + ROW).replace(",", "\t").encode(),
+    "other order": b"age,dx,image_id,lesion_id,localization,sex,dx_type\n45,nv,ISIC_1,HAM_1,back,male,histo\n",
+    "no last line end": (HEADER + ROW).rstrip().encode(),
+}
+
+
+def read_checked(path: Path) -> pd.DataFrame:
+    faults = Faults()
+    table = read_metadata(path, faults)
+    faults.raise_if_any("mend these")
+    return table
+
+
+@pytest.mark.parametrize("name", GOOD_TABLES)
+def test_the_right_table(name: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(GOOD_TABLES[name])
+    row = read_checked(tmp_path / "table.csv").iloc[0].to_dict()
+    assert row.pop("localization") == ("back, upper" if name == "quoted commas" else "back")
+    assert row == {"lesion_id": "HAM_1", "image_id": "ISIC_1", "dx": "nv", "dx_type": "histo", "age": 45, "sex": "male"}
+
+
+BAD_TABLES = {
+    "latin-1": ((HEADER + ROW.replace("back", "Rücken")).encode("latin-1"), "is not a CSV table in UTF-8"),
+    "UTF-16": ((HEADER + ROW).encode("utf-16"), "is not a CSV table in UTF-8"),
+    "empty": (b"", "is not a CSV table"),
+    "no row": (HEADER.encode(), "holds no row"),
+    "a row too long": ((HEADER + ROW + ROW.replace("\n", ",,,\n")).encode(), "is not a CSV table"),
+    "missing columns": (b"image_id,dx\nISIC_1,nv\n", "lacks the columns lesion_id, dx_type, sex, localization, age"),
+    "duplicate rows": ((HEADER + ROW + ROW).encode(), "image_id appears more than once (1):\n  ISIC_1"),
+    "age as text": (
+        (HEADER + ROW.replace("45.0", "forty")).encode(),
+        "age is no number of years (1):\n  ISIC_1: 'forty'",
+    ),
+    "age too high": ((HEADER + ROW.replace("45.0", "450")).encode(), "ISIC_1: '450'"),
+    "lesion id missing": ((HEADER + ROW.replace("HAM_1", "")).encode(), "lesion_id is empty, in line (1):\n  2"),
+    "diagnosis missing": ((HEADER + ROW.replace("nv", "")).encode(), "dx is empty, in line (1):\n  2"),
+    "diagnosis unknown": ((HEADER + ROW.replace("nv", "NV")).encode(), "ISIC_1: 'NV'"),
+    "two diagnoses": ((HEADER + ROW + ROW.replace("nv", "mel").replace("ISIC_1", "ISIC_2")).encode(), "HAM_1: mel, nv"),
+    "not a table": (b"\x89PNG\r\n\x1a\n\0\0", "is not a CSV table"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_the_right_fault(name: str, tmp_path: Path) -> None:
+    content, expected = BAD_TABLES[name]
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_checked(tmp_path / "table.csv")
+    assert expected in str(caught.value)
+
+
+def test_another_data_set_joins_its_tables_and_brings_its_own_diagnoses(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("image,MEL,SCC,UNK\na,1.0,0.0,0.0\nb,0.0,1.0,0.0\nc,0.0,1.0,0.0\n")
+    (tmp_path / "more.csv").write_text(
+        "image,age_approx,anatom_site_general,lesion_id,sex\nb,30,,L1,female\na,,back,,\n"
+    )
+    faults = Faults()
+    table = read_metadata([tmp_path / "truth.csv", tmp_path / "more.csv"], faults, Columns(image="image"), classes=None)
+    faults.raise_if_any("none")
+    assert table["dx"].tolist() == ["mel", "scc", "scc"]
+    assert table["lesion_id"].tolist() == ["a", "L1", "c"]  # a lesion of its own where none is stated
+    assert table["age"].fillna(-1).tolist() == [-1, 30, -1]
+    assert table["localization"].tolist() == ["back", "unknown", "unknown"]
+
+
+def test_a_row_without_exactly_one_mark_is_named(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("image,MEL,NV\na,1,1\nb,0,0\nc,0,1\n")
+    faults = Faults()
+    read_metadata(tmp_path / "truth.csv", faults, Columns(image="image"), classes=None)
+    assert faults.by_kind == {"dx is empty, in line": ["2", "3"]}

@@ -1,0 +1,87 @@
+"""Two models on the same pictures: paired intervals, McNemar's test, and what can't be compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import command
+
+from lesions.evaluation.comparison import mcnemar, paired_differences
+from lesions.metrics.measured import Measured
+
+
+def two_models() -> tuple[Measured, Measured]:
+    """300 pictures of two diagnoses; the second model is right on 20 more, wrong on 5 that the first had right."""
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2, 300)
+    right = np.arange(300) < 200
+    also_right = right.copy()
+    also_right[200:220], also_right[:5] = True, False
+    rows = pd.DataFrame({"image": np.arange(300).astype(str)})
+
+    def answers(correct: np.ndarray) -> np.ndarray:
+        own = np.where(correct, 0.8, 0.3)
+        return np.where(np.eye(2)[truth] == 1, own[:, None], 1 - own[:, None])
+
+    return tuple(Measured(answers(each), truth, ["mel", "nv"], rows) for each in (right, also_right))
+
+
+def test_differences_and_mcnemar_by_hand() -> None:
+    first, second = two_models()
+    difference = paired_differences(first, second)["accuracy"]
+    assert difference["value"] == pytest.approx(15 / 300)
+    # Of paired pictures 25 differ: the standard error is sqrt(25 - 15 ** 2 / 300) / 300 = 0.0164.
+    assert difference["low"] == pytest.approx(0.05 - 1.96 * 0.0164, abs=0.005)
+    assert difference["high"] == pytest.approx(0.05 + 1.96 * 0.0164, abs=0.005)
+    found = mcnemar(first, second)
+    assert (found["only_first_right"], found["only_second_right"]) == (5, 20)
+    assert found["p_value"] == pytest.approx(2 * (1 + 25 + 300 + 2300 + 12650 + 53130) / 2**25)  # both tails
+    assert mcnemar(first, first)["p_value"] == 1
+    assert paired_differences(first, first)["f1_macro"] == {"value": 0, "low": 0, "high": 0}
+
+
+@pytest.fixture
+def runs(run: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The run, and a copy whose answers are less certain."""
+    copy = tmp_path / "second"
+    (copy / "evaluation").mkdir(parents=True)
+    for name in ("metrics.json", "ground_truth.csv", "predictions.csv"):
+        shutil.copy(run / "evaluation" / name, copy / "evaluation")
+    table = pd.read_csv(copy / "evaluation" / "predictions.csv", index_col="image")
+    (0.5 * table + 0.5 / 7).to_csv(copy / "evaluation" / "predictions.csv")
+    return run, copy
+
+
+def test_the_command_writes_a_table(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    done = command("evaluate_model.py", "--compare", *runs, "--output", tmp_path / "out")
+    comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert (tmp_path / "out" / "comparison.md").read_text() in done.stdout
+    (second,) = comparison["compared"]
+    assert second["model"] == "second" and second["differences"]["accuracy"]["value"] == pytest.approx(0, abs=1e-9)
+    assert second["differences"]["log_loss"]["value"] != 0
+    measured = json.loads((runs[0] / "evaluation" / "metrics.json").read_text())["metrics"]
+    for name, figure in comparison["first"]["metrics"].items():
+        assert figure["value"] == pytest.approx(measured[name]["value"], abs=1e-6), name
+        assert figure["low"] == pytest.approx(measured[name]["low"], abs=1e-6), name
+
+
+def test_refuses_what_was_measured_on_other_data(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    def error(*others: Path) -> str:
+        done = command("evaluate_model.py", "--compare", runs[0], *others, "--output", tmp_path / "out", check=2)
+        assert not (tmp_path / "out").exists()
+        return done.stderr
+
+    assert "results missing" in error(tmp_path / "nowhere") and "the same run is given twice" in error(runs[0])
+    path = runs[1] / "evaluation" / "metrics.json"
+    report = json.loads(path.read_text())
+    path.write_text(json.dumps(report | {"dataset_fingerprint": "0" * 64}))
+    assert "dataset_fingerprint 000" in error(runs[1])
+    path.write_text(json.dumps(report))
+    truth = runs[1] / "evaluation" / "ground_truth.csv"
+    truth.write_text(truth.read_text().replace(",mel", ",nv", 1))
+    assert "other pictures, or other diagnoses" in error(runs[1])

@@ -1,0 +1,215 @@
+"""evaluate_model.py: its files, and one preprocessing in the Trainer, in the evaluation and in `pipeline()`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import command
+from datasets import load_dataset
+from PIL import Image
+from transformers import pipeline
+
+from lesions.diagnoses import CODES, isic_order
+from lesions.metrics.probabilities import softmax
+from lesions.model.inputs import LesionPictures, collate
+from lesions.model.loading import load_for_prediction, load_processor
+from lesions.training.trainer import LesionTrainingArguments, WeightedTrainer
+
+
+@pytest.fixture(scope="module")
+def predictions(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / "evaluation" / "predictions.csv", index_col="image")
+
+
+@pytest.fixture(scope="module")
+def test_rows(sample: Path):
+    return load_dataset(str(sample), split="test")
+
+
+def test_metrics_json_has_the_agreed_form(run: Path, test_rows) -> None:
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert (report["model"], report["dataset"], report["split"]) == ("demo", "sample", "test")
+    assert report["n_images"] == len(test_rows) and report["n_lesions"] == len(set(test_rows["lesion_id"]))
+    assert report["dataset_fingerprint"] == json.loads((run / "training.json").read_text())["dataset_fingerprint"]
+    assert set(report["metrics"]) == {
+        *("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc_macro"),
+        *("average_precision_macro", "log_loss", "brier", "ece"),
+    }
+    for figure in report["metrics"].values():
+        assert set(figure) == {"value", "low", "high"} and figure["low"] <= figure["high"]
+    assert set(report["per_class"]) == set(CODES)
+    for row in report["per_class"].values():
+        low, high = row["recall_interval"]
+        assert low <= row["recall"] <= high
+    validation = json.loads((run / "training.json").read_text())["operating_points"]
+    assert [point["threshold"] for point in report["operating_points"]] == [p["threshold"] for p in validation]
+    assert {point["target"] for point in report["operating_points"]} == {"melanoma", "malignant"}
+    assert report["calibration"]["without_decision"]["accuracy"] == report["metrics"]["accuracy"]  # a temperature only
+    assert report["cohort"]["all"]["confirmed_by"] == {"drawn": len(test_rows)}
+    assert np.sum(report["confusion_matrix"]["counts"]) == len(test_rows)
+    assert sum(group["n_images"] for group in report["subgroups"]["sex"].values()) == len(test_rows)
+
+
+def test_predictions_are_in_isic_form_and_give_the_metrics(run: Path, predictions: pd.DataFrame, test_rows) -> None:
+    assert list(predictions) == ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    assert list(predictions.index) == list(test_rows["image_id"])
+    assert predictions.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-8)
+    decided = predictions.idxmax(axis=1).str.lower()
+    truth = [CODES[label] for label in test_rows["label"]]
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert (decided == truth).mean() == pytest.approx(report["metrics"]["accuracy"]["value"], abs=1e-12)
+
+
+def test_pipeline_gives_the_same_probabilities(run: Path, predictions: pd.DataFrame, test_rows) -> None:
+    classify = pipeline("image-classification", model=str(run))
+    for row in test_rows.select(range(0, len(test_rows), 9)):
+        for answer in classify(row["image"], top_k=7):
+            expected = predictions.loc[row["image_id"], answer["label"].upper()]
+            assert answer["score"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_trainers_evaluation_gives_the_same_probabilities(
+    run: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
+) -> None:
+    trainer = WeightedTrainer(
+        model=load_for_prediction(run),
+        args=LesionTrainingArguments(output_dir=str(tmp_path), bf16=True, disable_tqdm=True, use_cpu=True),
+        class_weights=[1.0] * 7,
+        eval_dataset=LesionPictures(test_rows, load_processor(run)),
+        data_collator=collate,
+    )
+    probabilities = softmax(trainer.predict(trainer.eval_dataset).predictions)
+    expected = predictions[[code.upper() for code in CODES]].to_numpy()
+    assert np.abs(probabilities - expected).max() < 1e-4
+
+
+@pytest.fixture
+def pictures(test_rows, tmp_path: Path) -> Path:
+    """Forty test pictures as files, in two folders."""
+    folder = tmp_path / "pictures"
+    for number, row in enumerate(test_rows.select(range(40))):
+        path = folder / f"part {number % 2}" / f"{row['image_id']}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        row["image"].save(path)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["isic", "ham10000"])
+def test_a_folder_of_pictures_with_ground_truth(
+    form: str, run: Path, pictures: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
+) -> None:
+    rows = test_rows.select(range(40))
+    truth = pd.DataFrame({"image": rows["image_id"], "dx": [CODES[label] for label in rows["label"]]})
+    if form == "isic":
+        one_hot = pd.DataFrame({code.upper(): (truth["dx"] == code) * 1.0 for code in isic_order(CODES)})
+        table = pd.concat([truth[["image"]], one_hot], axis=1)
+    else:
+        table = truth.rename(columns={"image": "image_id"}).assign(lesion_id=rows["lesion_id"])
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "truth.csv", index=False)
+    command("evaluate_model.py", "--model", run, "--images", pictures, "--ground_truth", tmp_path / "truth.csv",
+            "--output", tmp_path / "out")  # fmt: skip
+    written = pd.read_csv(tmp_path / "out" / "predictions.csv", index_col="image")
+    assert np.abs(written - predictions.loc[written.index]).to_numpy().max() < 1e-4
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    decided = predictions.loc[truth["image"]].idxmax(axis=1).str.lower().to_numpy()
+    assert report["metrics"]["accuracy"]["value"] == pytest.approx((decided == truth["dx"]).mean())
+    assert report["n_lesions"] == (None if form == "isic" else len(set(rows["lesion_id"])))
+    absent = sorted(set(CODES) - set(truth["dx"]))
+    for code in absent:
+        assert report["per_class"][code]["recall"] is None
+        assert report["per_class"][code]["reasons"]["recall"] == "no picture of this diagnosis"
+    if absent:
+        assert absent[0] in report["metrics"]["balanced_accuracy"]["note"]
+
+
+def test_a_folder_without_ground_truth_gives_predictions_and_a_table(
+    run: Path, pictures: Path, predictions: pd.DataFrame, tmp_path: Path
+) -> None:
+    done = command("evaluate_model.py", "--model", run, "--images", pictures, "--output", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    for name in (path.stem for path in pictures.rglob("*.png")):
+        assert predictions.loc[name].idxmax().lower() in lines[name]
+    assert "no diagnosis" in done.stdout
+
+
+def test_one_picture_gets_an_answer_that_a_person_can_read(
+    run: Path, pictures: Path, predictions: pd.DataFrame, tmp_path: Path
+) -> None:
+    picture = next(pictures.rglob("*.png"))
+    shown = command("evaluate_model.py", "--model", run, "--images", picture).stdout
+    row = predictions.loc[picture.stem].sort_values(ascending=False)
+    shares = [float(share) for share in re.findall(r"([\d.]+) %(?:  █+)?$", shown, flags=re.MULTILINE)][:7]
+    assert shares == pytest.approx(100 * row.to_numpy(), abs=0.06) and "Melanoma " in shown
+    together = 100 * row[["MEL", "BCC", "AKIEC"]].sum()
+    says, share, threshold = re.search(r"Malignant\? (yes|no): ([\d.]+) % together, and ([\d.]+) %", shown).groups()
+    assert float(share) == pytest.approx(together, abs=0.06) and (says == "yes") == (float(share) >= float(threshold))
+    assert "no diagnosis" in shown
+    address = command("evaluate_model.py", "--model", run, "--images", "https://example.org/a.jpg", check=2).stderr
+    assert "download the picture" in address
+    assert "no file or folder" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
+
+
+def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictions: pd.DataFrame, test_rows) -> None:
+    """Test-time augmentation, lesions, changed pictures and maps: in metrics.json, on the page, in the card."""
+    shutil.rmtree(copy / "evaluation")
+    options = ("--tta", "flips", "--by_lesion", "--robustness", 20, "--maps")
+    command("evaluate_model.py", "--model", copy, "--dataset", sample, *options)
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    plain = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert report["metrics"] == plain["metrics"]
+
+    views = report["test_time_augmentation"]
+    gain = views["metrics"]["log_loss"]["value"] - plain["metrics"]["log_loss"]["value"]
+    assert views["gain"]["log_loss"]["value"] == pytest.approx(gain) and gain != 0 and views["cost"] > 1
+    table = predictions.assign(lesion_id=test_rows["lesion_id"], dx=[CODES[n].upper() for n in test_rows["label"]])
+    means = table.groupby("lesion_id").mean(numeric_only=True)
+    right = means.idxmax(axis=1) == table.groupby("lesion_id")["dx"].first()
+    assert report["by_lesion"]["metrics"]["accuracy"]["value"] == pytest.approx(right.mean())
+    robustness = report["robustness"]
+    assert robustness["n_images"] == 20 and len(robustness["changes"]) == 8
+    assert all(len(change["strengths"]) == 5 for change in robustness["changes"].values())
+    maps = report["maps"]
+    assert maps["advantage"]["value"] == pytest.approx(maps["map"]["value"] - maps["random"]["value"])
+    assert maps["advantage"]["low"] < maps["advantage"]["high"] and maps["map"]["value"] > 0
+
+    page = (copy / "evaluation" / "report.html").read_text()
+    assert len(page) < 5e6 and page.count("data:image/png;base64,") == 6
+    assert not re.search(r"(src|href)=.(?!data:)", page) and "url(" not in page  # nothing from a network
+    command("-m", "model_card", copy)
+    card = (copy / "README.md").read_text()
+    for title in ("Test-time augmentation", "By lesion", "Robustness", "Where it looked"):
+        assert f"\n### {title}\n" in card and f"<h2>{title}</h2>" in page
+    assert "examples.png" not in card and "robustness.png" in card
+
+
+def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_path: Path) -> None:
+    def error(*arguments: object) -> str:
+        done = command("evaluate_model.py", *arguments, "--output", tmp_path / "out", check=2)
+        assert not (tmp_path / "out").exists()
+        return done.stderr
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    assert "holds no picture" in error("--model", run, "--images", folder)
+    Image.new("RGB", (9, 9)).save(folder / "good.png")
+    for name in ("one.jpg", "two.jpg"):
+        (folder / name).write_bytes(b"no picture")
+    listed = error("--model", run, "--images", folder)
+    assert "picture unreadable (2)" in listed and "one.jpg" in listed and "two.jpg" in listed
+    for name in ("one.jpg", "two.jpg"):
+        (folder / name).unlink()
+    truth = tmp_path / "truth.csv"
+    truth.write_text("image_id,dx\nother,nv\n")
+    missing = error("--model", run, "--images", folder, "--ground_truth", truth)
+    assert "picture without ground truth (1):\n  good" in missing
+    truth.write_text("name,diagnosis\n")
+    assert "needs image_id,dx or image,MEL,NV" in error("--model", run, "--images", folder, "--ground_truth", truth)
+    assert "split missing" in error("--model", run, "--dataset", sample, "--split", "exam")
+    assert "holds no config.json" in error("--model", tmp_path, "--dataset", sample)

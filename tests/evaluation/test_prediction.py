@@ -1,0 +1,164 @@
+"""The faster ways to predict give what the plain ones give."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from conftest import EPYC, XEON
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import (
+    DeiTConfig,
+    DeiTForImageClassification,
+    DeiTForImageClassificationWithTeacher,
+    PreTrainedModel,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
+from transformers.activations import GELUActivation
+
+from lesions.evaluation.prediction import VIEWS, in_batches, one_ahead
+from lesions.model.last_layer import spare_last_layer
+from lesions.model.onednn import OneDnnLinear, attention, speed_up
+
+SMALL = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 2, "intermediate_size": 48, "image_size": 32}
+
+
+@pytest.mark.parametrize("attention_of", ["eager", "sdpa"])
+@pytest.mark.parametrize(
+    ("kind", "config", "read"),
+    [
+        (DeiTForImageClassificationWithTeacher, DeiTConfig, 2),
+        (DeiTForImageClassification, DeiTConfig, 2),
+        (ViTForImageClassification, ViTConfig, 1),
+    ],
+)
+def test_a_spared_last_layer_changes_no_answer_and_no_gradient(
+    kind: type[PreTrainedModel], config: type, read: int, attention_of: str
+) -> None:
+    model, pixels = kind(config(**SMALL)).train(), torch.randn(2, 3, 48, 48)
+    model.set_attn_implementation(attention_of)
+
+    def answers_and_gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        logits = model(pixel_values=pixels, interpolate_pos_encoding=True).logits
+        logits.square().sum().backward()
+        return [logits.detach(), *(weights.grad.clone() for weights in model.parameters() if weights.grad is not None)]
+
+    whole, names = answers_and_gradients(), list(model.state_dict())
+    assert spare_last_layer(model) is model and list(model.state_dict()) == names
+    computed = []
+    model.get_submodule(f"{model.base_model_prefix}.layers.1.mlp").register_forward_hook(
+        lambda module, inputs, output: computed.append(output.shape[1])
+    )
+    spared = answers_and_gradients()
+    assert computed == [read] and len(spared) == len(whole) > 30
+    for one, other in zip(spared, whole, strict=True):  # that of the bias of the keys is 0 but for rounding
+        assert (one - other).norm() <= 1e-5 * other.norm() + 1e-9
+
+
+def test_a_copy_of_a_spared_layer_computes_with_its_own_weights() -> None:
+    layer = spare_last_layer(DeiTForImageClassificationWithTeacher(DeiTConfig(**SMALL)).eval()).deit.layers[-1]
+    copies, tokens = [copy.deepcopy(layer), layer._replicate_for_data_parallel()], torch.randn(1, 5, 24)
+    for other in copies:
+        other._modules["mlp"] = torch.nn.Identity()
+        assert not torch.allclose(other(tokens), layer(tokens))
+
+
+def test_a_model_without_tokens_stays_as_it_is() -> None:
+    model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1]))
+    before = model(torch.ones(1, 3, 32, 32)).logits
+    assert torch.equal(spare_last_layer(model)(torch.ones(1, 3, 32, 32)).logits, before)
+
+
+def test_a_layer_through_onednn_is_the_same_layer() -> None:
+    linear, inputs = nn.Linear(24, 40), torch.randn(3, 7, 24)
+    layer = OneDnnLinear(linear)
+    with torch.inference_mode():
+        assert layer(inputs).shape == (3, 7, 40) and torch.allclose(layer(inputs), linear(inputs), atol=1e-6)
+    without_bias = OneDnnLinear(nn.Linear(24, 40, bias=False))
+    with torch.no_grad():
+        assert torch.allclose(without_bias(inputs), inputs @ without_bias.linear.weight.T, atol=1e-6)
+    inputs.requires_grad_()
+    layer(inputs).sum().backward()
+    assert torch.allclose(inputs.grad[0, 0], linear.weight.sum(0), atol=1e-5)
+
+
+def test_a_layer_with_its_gelu_is_both() -> None:
+    linear, gelu, inputs = nn.Linear(24, 40), GELUActivation(), torch.randn(3, 7, 24)
+    layer = OneDnnLinear(linear, gelu)
+    assert torch.equal(layer(inputs), gelu(linear(inputs)))  # with a gradient
+    with torch.inference_mode():
+        assert torch.allclose(layer(inputs), gelu(linear(inputs)), atol=1e-6)
+
+
+@pytest.mark.parametrize("pictures", [1, 5, 9])
+def test_attention_by_convolution_is_attention(pictures: int) -> None:
+    parts = [torch.randn(pictures, 11, 3, 8).transpose(1, 2) for _ in range(3)]
+    expected = scaled_dot_product_attention(*parts, scale=0.3).transpose(1, 2)
+    with torch.inference_mode():
+        answer, weights = attention(nn.Module(), *parts, None, scaling=0.3)
+    assert answer.shape == (pictures, 11, 3, 8) and weights is None
+    assert torch.allclose(answer, expected, atol=1e-5)
+    masked = torch.zeros(pictures, 1, 11, 11).masked_fill(torch.eye(11) == 1, -torch.inf)
+    with torch.inference_mode():
+        answer = attention(nn.Module(), *parts, masked, scaling=0.3)[0]
+    expected = scaled_dot_product_attention(*parts, attn_mask=masked, scale=0.3).transpose(1, 2)
+    assert torch.allclose(answer, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("processor", "attention_of"), [(EPYC, "onednn"), (XEON, "sdpa")])
+def test_a_model_that_was_sped_up_answers_as_before(
+    processor: dict[str, Any], attention_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = DeiTForImageClassificationWithTeacher(DeiTConfig(**SMALL)).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        before = model(pixel_values=pixels).logits
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)  # whatever this machine is
+        speed_up(spare_last_layer(model))
+        assert torch.allclose(model(pixel_values=pixels).logits, before, atol=1e-5)
+    assert model.config._attn_implementation == attention_of
+    assert sum(isinstance(module, OneDnnLinear) for module in model.modules()) == 2 * 6 + 2
+    assert not any(isinstance(module, GELUActivation) for name, module in model.named_modules() if "gelu" not in name)
+    model.set_attn_implementation("eager")  # with a gradient
+    assert torch.allclose(model(pixel_values=pixels).logits, before, atol=1e-5)
+
+
+def test_batches_keep_the_order_of_the_pictures() -> None:
+    class Numbers:
+        def __len__(self) -> int:
+            return 7
+
+        def __getitem__(self, number: int) -> dict:
+            return {"pixel_values": torch.full((1,), float(number)), "labels": number, "rows": number}
+
+    batches = [batch["rows"].tolist() for batch in in_batches(Numbers(), 3)]
+    assert batches == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_one_ahead_keeps_order_and_raises_what_the_batches_raise() -> None:
+    assert list(one_ahead(range(5))) == [0, 1, 2, 3, 4] and list(one_ahead([])) == []
+
+    def breaks():
+        yield 1
+        raise ValueError("broken")
+
+    batches = one_ahead(breaks())
+    assert next(batches) == 1
+    with pytest.raises(ValueError, match="broken"):
+        next(batches)
+
+
+def test_the_views_are_the_symmetries_of_the_square() -> None:
+    pixels = torch.arange(9.0).view(1, 1, 3, 3)
+    seen = {view(pixels).flatten().int().tolist().__str__() for view in VIEWS["dihedral"]}
+    assert len(seen) == 8
+    flips = [view(pixels)[0, 0] for view in VIEWS["flips"]]
+    expected = [pixels[0, 0], pixels[0, 0].flip(0, 1), pixels[0, 0].flip(1), pixels[0, 0].flip(0)]
+    assert all(torch.equal(one, other) for one, other in zip(flips, expected, strict=True))

@@ -1,0 +1,149 @@
+"""The card: valid metadata, every section, and only what the run's files say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from conftest import ROOT, command
+from huggingface_hub import ModelCard
+
+from lesions.metrics.names import METRICS
+from model_card.card import render_card
+
+
+def test_metadata_survives_a_round_trip_through_the_hubs_own_classes(run: Path) -> None:
+    data = ModelCard((run / "README.md").read_text()).data
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert (data.get("pipeline_tag"), data.get("library_name")) == ("image-classification", "transformers")
+    assert data.license == "apache-2.0"  # of a model that was trained on drawings
+    values = {result.metric_name: result.metric_value for result in data.eval_results}
+    assert values == {METRICS[name][1]: figure["value"] for name, figure in report["metrics"].items()}
+    assert {result.dataset_split for result in data.eval_results} == {"test"}
+
+
+def test_metadata_has_documented_fields_only(run: Path) -> None:
+    """The fields of https://huggingface.co/docs/hub/model-cards and of the model-index specification."""
+    data = yaml.safe_load((run / "README.md").read_text().split("---\n")[1])
+    assert set(data) <= {
+        *("license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "base_model", "model-index"),
+    }
+    (index,) = data["model-index"]
+    (result,) = index["results"]
+    assert set(index) == {"name", "results"} and set(result) == {"task", "dataset", "metrics"}
+    assert set(result["task"]) == {"type"} and set(result["dataset"]) <= {"name", "type", "split", "revision", "args"}
+    assert all(set(metric) == {"type", "value", "name", "args"} for metric in result["metrics"])
+
+
+def test_has_every_section_and_no_gap(run: Path) -> None:
+    card = (run / "README.md").read_text()
+    for section in ("Intended use", "Out of scope", "Data", "Training", "Results", "Limitations", "Licence"):
+        assert f"\n## {section}\n" in card
+    assert "More information needed" not in card and "None" not in card and "{{" not in card
+    assert "evaluation/confusion_matrix.png" in card and "evaluation/roc_curves.png" in card
+    tables = re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE)
+    assert len(tables) == 12
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1, table
+
+
+def test_numbers_come_from_the_files(copy: Path) -> None:
+    path = copy / "evaluation" / "metrics.json"
+    report = json.loads(path.read_text())
+    report["metrics"]["accuracy"] = {"value": 0.12345, "low": 0.1, "high": 0.2}
+    report["per_class"]["df"]["recall"] = 0.98765
+    path.write_text(json.dumps(report))
+    card = render_card(copy)
+    assert "| **Accuracy** | 0.123 [0.100, 0.200] |" in card and "value: 0.12345" in card and "0.988" in card
+
+
+def test_every_number_of_metrics_json_that_the_card_shows_is_read_from_it(copy: Path) -> None:
+    """Every sixth number is changed on its own; all but the few that no reader needs change the card."""
+    path = copy / "evaluation" / "metrics.json"
+    report = json.loads(path.read_text())
+    before, unread = render_card(copy), set()
+    for place in list(numbers(report))[::6]:  # all of them would take half a minute
+        holder = report
+        for key in place[:-1]:
+            holder = holder[key]
+        value = holder[place[-1]]
+        holder[place[-1]] = value + (1 if isinstance(value, int) else 0.011)
+        path.write_text(json.dumps(report))
+        if render_card(copy) == before:
+            unread.add(place[0] if place[0] != "subgroups" else place[-1])
+        holder[place[-1]] = value
+    assert unread <= {"calibration", "confusion_matrix", "operating_points", "selective", "gaps", "cohort"}, unread
+
+
+def numbers(content: object, place: tuple = ()) -> Iterator[tuple]:
+    """The places of all numbers in nested dicts and lists."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield *place, key
+        yield from numbers(value, (*place, key))
+
+
+def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -> None:
+    path = copy / "training.json"
+    record = json.loads(path.read_text())
+    assert "bias for each class" not in render_card(copy) and "temperature" in render_card(copy)
+    record["decision"] |= {"aim": "f1", "tau": 0.35, "temperature": 1.234}
+    record["settings"] |= {"mixing": 0.25, "low_epochs": 4.0, "low_side": 48, "layer_decay": 0.75}
+    record["teacher"] = ["you/teacher", "you/other"]
+    path.write_text(json.dumps(record))
+    card = render_card(copy)
+    assert "temperature 1.234, and a bias for each class, -0.35 times" in card and "for the best macro-F1" in card
+    assert "mixup or CutMix in 25 % of the batches" in card and "layer-wise decay 0.75" in card
+    assert (
+        "The first 4 epochs took pictures of 48 pixels" in card
+        and "the teachers `you/teacher`, `you/other` (hard distillation, 50 %" in card
+    )
+    assert "](training_curves.png)" in card and "enlarged" not in card
+    record["settings"]["side"] = 2 * max(record["dataset"]["picture_size"])
+    path.write_text(json.dumps(record))
+    assert f"to the {record['settings']['side']} a side" in render_card(copy)
+
+
+def test_what_is_missing_leaves_its_lines_out(copy: Path) -> None:
+    path = copy / "evaluation" / "metrics.json"
+    report = json.loads(path.read_text())
+    report["metrics"]["roc_auc_macro"] = {"value": None, "low": None, "high": None, "reason": "one class"}
+    path.write_text(json.dumps(report))
+    assert "**Macro AUC" not in render_card(copy) and "one class" in render_card(copy).lower()
+    shutil.rmtree(copy / "evaluation")
+    (copy / "training.json").unlink()
+    card = render_card(copy)
+    assert "## Results" not in card and "## Training" not in card and "None" not in card
+    assert ModelCard(card).data.eval_results is None
+
+
+def test_a_model_of_the_real_data_carries_its_licence_base_and_citation(copy: Path) -> None:
+    path = copy / "training.json"
+    record = json.loads(path.read_text())
+    record["dataset"] |= {"name": "you/ham10000", "title": "HAM10000", "drawn": False}
+    record["base_model"] = "facebook/deit-tiny-distilled-patch16-224"
+    path.write_text(json.dumps(record))
+    card = render_card(copy, "you/model")
+    data = ModelCard(card).data
+    assert data.license == "cc-by-nc-4.0" and data.datasets == ["you/ham10000"]
+    assert data.base_model == record["base_model"] and "tschandl2018ham10000" in card
+    assert 'model="you/model"' in card and "No medical device" in card
+
+
+def test_the_snippet_runs_as_printed(run: Path) -> None:
+    snippet = re.search(r"```python\n(.*?)```", (run / "README.md").read_text(), flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", snippet[1]], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("'score'") == 7
+
+
+def test_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert "is no run folder" in command("-m", "model_card", tmp_path, check=2).stderr
+    assert list(tmp_path.iterdir()) == []

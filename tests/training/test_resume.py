@@ -1,0 +1,125 @@
+"""A training that is killed, runs out of disk, or diverges: what it leaves, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command
+from safetensors.torch import load_file
+
+from lesions.training.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
+
+# Mixing, smaller pictures at first and a rate a layer: all that a resume has to bring back.
+OPTIONS = ("--mixing", "0.5", "--low_side", "48", "--low_epochs", "1", "--layer_decay", "0.9", "--seed", "7")
+STEPS = (
+    *("--save_strategy", "steps", "--save_steps", "5", "--eval_strategy", "steps", "--eval_steps", "5"),
+    *("--max_steps", "15", "--save_total_limit", "3"),
+)
+
+
+def arguments(output: Path, sample: Path, *more: str) -> list[str]:
+    return ["train.py", "recipes/demo.yaml", "--dataset", str(sample), "--output_dir", str(output), *OPTIONS, *STEPS,
+            *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 15 steps that nothing interrupted."""
+    output = tmp_path_factory.mktemp("whole") / "run"
+    command(*arguments(output, sample))
+    return output
+
+
+@pytest.fixture(scope="module")
+def killed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, killed some time after its first checkpoint."""
+    output = tmp_path_factory.mktemp("killed") / "run"
+    process = subprocess.Popen(
+        [sys.executable, *arguments(output, sample)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    deadline = time.monotonic() + 120
+    while not (output / "model.safetensors").exists():  # the best model so far: saved after its checkpoint
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert json.loads((output / "training.json").read_text())["status"] == "running"
+    return output
+
+
+def assert_alike(first: Path, second: Path) -> None:
+    one, other = (load_file(folder / "model.safetensors") for folder in (first, second))
+    assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+
+
+def test_the_same_seed_gives_the_same_weights(whole: Path, sample: Path, tmp_path: Path) -> None:
+    command(*arguments(tmp_path / "again", sample))
+    assert_alike(whole, tmp_path / "again")
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_alike(
+    whole: Path, killed: Path, sample: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(killed, tmp_path / "run")
+    different = command(*arguments(run, sample, "--learning_rate", "0.5"), check=2).stderr
+    assert "learning_rate: 0.001 there, 0.5 now" in different
+    assert "continuing" in command(*arguments(run, sample)).stdout
+    assert_alike(whole, run)
+
+
+def test_a_truncated_checkpoint_is_passed_over(
+    whole: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    record = json.loads((run / "training.json").read_text())
+    (run / "training.json").write_text(json.dumps(record | {"status": "running"}))
+    latest, before = find_checkpoints(run)[:2]
+    assert what_is_broken(latest) is None
+    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json", "rng_state.pth"):
+        content = (latest / name).read_bytes()
+        (latest / name).write_bytes(content[: len(content) // 2])
+        assert name in what_is_broken(latest)
+        assert last_whole_checkpoint(run) == before
+        assert f"{latest} is not whole ({name}" in capsys.readouterr().out
+        (latest / name).write_bytes(content)
+    (latest / "optimizer.pt").write_bytes(b"")
+    stdout = command(*arguments(run, sample)).stdout
+    assert f"{latest} is not whole" in stdout and f"continuing {before}" in stdout
+    assert_alike(whole, run)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_usable(whole: Path, killed: Path, sample: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(killed, tmp_path / "run")
+    kept = last_whole_checkpoint(run)
+    limit = 2_000_000  # bytes a file: room for the weights, none for the optimiser
+    assert (kept / "model.safetensors").stat().st_size < limit < (kept / "optimizer.pt").stat().st_size
+    done = subprocess.run(
+        [sys.executable, *arguments(run, sample)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "could not be written" in done.stderr and f"the last whole one: {kept}" in done.stderr
+    command(*arguments(run, sample))
+    assert_alike(whole, run)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_step_pictures_and_checkpoint(
+    sample: Path, tmp_path: Path
+) -> None:
+    diverging = ("--learning_rate", "1e30", "--max_grad_norm", "0", "--warmup_steps", "0", "--save_steps", "1")
+    error = command(*arguments(tmp_path / "run", sample, "--eval_strategy", "no", "--load_best_model_at_end", "false",
+                    *diverging), check=2).stderr  # fmt: skip
+    assert "the loss of step 2 is nan" in error or "the loss of step 3 is nan" in error
+    assert "the batch's pictures: " in error and error.count("DRAWN_") == 32
+    assert "the last good checkpoint: " + str(tmp_path / "run" / "checkpoint-") in error
