@@ -27,10 +27,12 @@ from lesions import hub_push as publishing
 from lesions import images
 from lesions.data import external, splits
 from lesions.data.dataset_card import render_dataset_card
-from lesions.data.duplicates.groups import describe_merges, find_merges, group_lesions, no_merges, save_contact_sheet
+from lesions.data.duplicates.contact_sheet import save_contact_sheet
+from lesions.data.duplicates.groups import describe_merges, find_merges, group_lesions, no_merges
 from lesions.data.metadata import read_metadata
 from lesions.data.sources.source import ARCHIVES, HUB, SAMPLE, Source, open_source
 from lesions.data.spool import PictureSpool
+from lesions.dataset import SHARES, fingerprint
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_file, whole_folder, write_json, write_text
 
@@ -90,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
         choices=["merge", "report", "off"],
         default="merge",
         help="pictures that show one lesion under two ids: merge keeps such lesions together in one split, report only "
-        "lists them in audit.json. For HAM10000 they are known (lesions/data/duplicates/ham10000.csv); in other data they "
+        "lists them in audit.json. HAM10000's are known (lesions/data/duplicates/ham10000.csv); in other data they "
         "are searched for by content, some minutes for ten thousand pictures (default: merge)",
     )
     add("--folds", type=int, default=0, help="cross-validation: divide all but the test split into so many folds")
@@ -216,7 +218,7 @@ def describe(
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """The content of audit.json, but for the duplicates."""
-    own = table[table["split"].isin(splits.SHARES)]
+    own = table[table["split"].isin(SHARES)]
     external_rows = {name: table[table["split"] == name] for name in left_out}
     return {
         "source": source.describe(),
@@ -231,7 +233,7 @@ def describe(
         "skipped_images": [{"image_id": name, "reason": why} for name, why in bad.items()],
         "split": {
             "seed": arguments.seed,
-            "shares": splits.SHARES,
+            "shares": SHARES,
             "folds": {"folds": arguments.folds, "fold": arguments.fold} if arguments.folds else None,
             "classes": splits.share_table(own),
         },
@@ -239,12 +241,12 @@ def describe(
             name: {
                 "n_images": len(external_rows[name]),
                 "n_lesions": int(external_rows[name]["lesion_id"].nunique()),
-                "fingerprint": splits.fingerprint(external_rows[name]),
+                "fingerprint": fingerprint(external_rows[name]),
                 "left_out": [{"image_id": image, "reason": why} for image, why in known.items()],
             }
             for name, known in left_out.items()
         },
-        "fingerprint": splits.fingerprint(own),
+        "fingerprint": fingerprint(own),
     }
 
 
@@ -262,7 +264,7 @@ def write_dataset(folder: Path, table: pd.DataFrame, classes: list[str], read_pi
     from lesions.data.parquet import write_split  # pulls in `datasets`: not for --help
 
     (folder / "data").mkdir()
-    names = [*splits.SHARES, *sorted(set(table["split"]) - set(splits.SHARES))]
+    names = [*SHARES, *sorted(set(table["split"]) - set(SHARES))]
     for split in tqdm(names, desc="writing splits", unit="split"):
         write_split(folder / "data", split, table[table["split"] == split], classes, read_picture)
     columns = ["image_id", "lesion_id", "group_id", "dx", "split"]

@@ -120,8 +120,7 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
     """Measures the model on one split of the data set and writes everything into the output folder."""
     import numpy as np
 
-    from lesions.data.splits import SHARES
-    from lesions.dataset import dataset_fingerprint, load_splits, title_of
+    from lesions.dataset import SHARES, dataset_fingerprint, load_splits, title_of
     from lesions.evaluation.prediction import Predictor
     from lesions.metrics.measured import Measured
 
@@ -193,8 +192,9 @@ def write_results(
     arguments: argparse.Namespace, about: dict[str, Any], predictor: Predictor, pictures: Any, measured: Measured
 ) -> None:
     """Computes every figure, writes metrics.json, the CSV files, the figures and the page, and prints a summary."""
-    from lesions.evaluation.metrics_json import build_report, print_report
+    from lesions.evaluation.metrics_json import build_report
     from lesions.ground_truth import write_ground_truth, write_predictions
+    from lesions.report.console import print_report
     from lesions.report.page import write_page
 
     record, output = record_of(predictor.folder), arguments.output

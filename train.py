@@ -25,22 +25,16 @@ from lesions.dataset import dataset_fingerprint, describe_dataset, label_names, 
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json
 from lesions.hub import local_folder, public_name
-from lesions.run_folder import (
-    CURVES,
-    RECORD,
-    check_division,
-    describe_settings,
-    describe_training,
-    find_checkpoint,
-    record_of,
-)
+from lesions.run_folder import CURVES, RECORD, check_division, record_of
 from lesions.training.class_weights import class_weights
 from lesions.training.recipes import FLAG, parse_with_recipe
+from lesions.training.resume import describe_settings, describe_training, find_checkpoint
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from lesions.training.trainer import LesionTrainingArguments, WeightedTrainer
+    from lesions.training.arguments import LesionTrainingArguments
+    from lesions.training.trainer import WeightedTrainer
 
 DEFAULT_MODEL = "facebook/deit-base-distilled-patch16-224"
 
@@ -142,8 +136,8 @@ def own_options() -> argparse.ArgumentParser:
 def main() -> None:
     options, training = parse_with_recipe(own_options())
     from lesions.cpu import keep_freed_memory, use_all_cores
-    from lesions.model.loading import store_in_half
-    from lesions.report.figures import save_training_curves
+    from lesions.model.half_precision import store_in_half
+    from lesions.training.curves import save_training_curves
 
     if training.process_index > 0:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends: the first one tells for all
@@ -187,8 +181,10 @@ def build_trainer(
     import torch
     import transformers
 
-    from lesions.model.inputs import Augmentation, LesionPictures, collate
-    from lesions.model.loading import load_for_training, load_processor, see_whole_picture, take_pictures_of
+    from lesions.model.inputs import LesionPictures, collate
+    from lesions.model.loading import load_for_training, load_processor
+    from lesions.model.resolution import see_whole_picture, take_pictures_of
+    from lesions.training.augmentation import Augmentation
     from lesions.training.distillation import Distillation, Teacher, Teachers
     from lesions.training.trainer import WeightedTrainer, compute_metrics
 
@@ -248,11 +244,11 @@ def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, A
     chooses, on the same split, the operating points of the model as it is saved."""
     import numpy as np
 
-    from lesions.evaluation.operating_points import choose_thresholds
     from lesions.metrics.probabilities import softmax
     from lesions.metrics.scores import headline
-    from lesions.model.loading import round_to_half
+    from lesions.model.half_precision import round_to_half
     from lesions.training.decision import fit_decision, fold_decision
+    from lesions.training.thresholds import choose_thresholds
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     round_to_half(model)

@@ -32,8 +32,9 @@ from lesions.dataset import load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder, public_name
 from lesions.model.last_layer import spare_last_layer
-from lesions.model.loading import load_for_prediction, load_processor, picture_side
+from lesions.model.loading import load_for_prediction, load_processor
 from lesions.model.onednn import OneDnnLinear
+from lesions.model.resolution import picture_side
 
 BATCHES = (1, 8, 16, 32)  # of the pipeline
 WARM_UP = 16  # pictures

@@ -20,7 +20,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lesions.data.duplicates.search import find_keypoints, find_pairs, score_pairs
+from lesions.data.duplicates.keypoints import find_keypoints
+from lesions.data.duplicates.search import find_pairs
+from lesions.data.duplicates.verification import score_pairs
 from lesions.data.metadata import find_metadata, read_metadata
 from lesions.faults import Faults
 from lesions.images import decode, find_pictures

@@ -39,7 +39,8 @@ from lesions.cpu import fast_bfloat16, keep_freed_memory
 from lesions.dataset import label_names, load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder
-from lesions.model.loading import load_for_training, load_processor, picture_side
+from lesions.model.loading import load_for_training, load_processor
+from lesions.model.resolution import picture_side
 from lesions.training.recipes import parse_with_recipe
 from lesions.training.trainer import compute_metrics
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lesions.data.splits import SHARES, fingerprint
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
 from lesions.hub import local_folder, public_name, revision_of
@@ -14,6 +14,7 @@ from lesions.hub import local_folder, public_name, revision_of
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 NEEDED_COLUMNS = ("image", "label", "image_id", "lesion_id")
 
 
@@ -82,3 +83,15 @@ def dataset_fingerprint(dataset: DatasetDict, split: str = "test") -> str:
         columns = dataset[part].select_columns(["image_id", "lesion_id", "label"]).to_pandas()
         rows.append(columns.assign(dx=[names[label] for label in columns["label"]], split=part))
     return fingerprint(pd.concat(rows))
+
+
+def fingerprint(rows: pd.DataFrame) -> str:
+    """sha256 of the split: the lines `image_id,lesion_id,dx,split` in the order of image_id.
+
+    It is taken from the rows themselves, so that whoever loads the data can tell whether they are the same.
+    """
+    columns = (rows[name].astype(str) for name in ("image_id", "lesion_id", "dx", "split"))
+    digest = hashlib.sha256()
+    for line in sorted(map(",".join, zip(*columns, strict=True))):
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()

@@ -17,10 +17,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from lesions.data.metadata import TEXT_COLUMNS
-from lesions.data.splits import SHARES
+from lesions.dataset import SHARES
 from lesions.diagnoses import name_of
 from lesions.files import write_text
-from lesions.report.figures import save_figure, styled
+from lesions.plotting import save_figure, styled
 
 EXAMPLES = 8  # pictures of each diagnosis in the grid
 SAMPLED = 300  # pictures of each diagnosis whose brightness and colour are measured

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lesions.data.metadata import Columns, find_metadata, read_metadata
-from lesions.data.splits import SHARES
+from lesions.dataset import SHARES
 from lesions.faults import Faults, InputError
 from lesions.images import find_pictures
 

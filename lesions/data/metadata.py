@@ -11,6 +11,7 @@ import pandas as pd
 
 from lesions.diagnoses import CODES
 from lesions.faults import Faults, InputError
+from lesions.files import whole_file
 from lesions.ground_truth import from_one_hot, one_hot_columns
 
 FILE_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata")  # Kaggle's name and the Dataverse's
@@ -125,3 +126,12 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     years = pd.to_numeric(table["age"], errors="coerce")
     wrong = table[stated & ~years.between(0, 120)]
     faults.add("age is no number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
+
+
+METADATA = FILE_NAMES[0]
+
+
+def finish_metadata(folder: Path, table: pd.DataFrame) -> Path:
+    with whole_file(folder / METADATA) as partial:
+        table.to_csv(partial, index=False, lineterminator="\n")
+    return folder

@@ -7,9 +7,8 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+from lesions.dataset import SHARES
 from lesions.faults import Faults
-
-SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
 
 def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SHARES) -> pd.Series:
@@ -69,18 +68,6 @@ def apportion(count: int, shares: list[float]) -> list[int]:
     while sum(quotas) > count:  # the minimum of one each took more than there is
         quotas[quotas.index(max(quotas))] -= 1
     return quotas
-
-
-def fingerprint(rows: pd.DataFrame) -> str:
-    """sha256 of the split: the lines `image_id,lesion_id,dx,split` in the order of image_id.
-
-    It is taken from the rows themselves, so that whoever loads the data can tell whether they are the same.
-    """
-    columns = (rows[name].astype(str) for name in ("image_id", "lesion_id", "dx", "split"))
-    digest = hashlib.sha256()
-    for line in sorted(map(",".join, zip(*columns, strict=True))):
-        digest.update(f"{line}\n".encode())
-    return digest.hexdigest()
 
 
 def share_table(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:

@@ -58,17 +58,3 @@ def _by_class(per_class: dict[str, list], measured: Measured) -> dict[str, dict[
         row["recall_interval"] = list(intervals[number])
         result[label] = row
     return result
-
-
-def print_report(report: dict[str, Any]) -> None:
-    """Prints the headline metrics with their intervals, and the figures of each diagnosis."""
-    lesions = f" of {report['n_lesions']} lesions" if report["n_lesions"] else ""
-    print(f"\n{report['n_images']} pictures{lesions}; fingerprint {report['dataset_fingerprint'] or 'none'}")
-    for name, figure in report["metrics"].items():
-        value = "none: " + figure["reason"] if figure["value"] is None else "{value:.4f}  [{low:.4f}, {high:.4f}]"
-        print(f"  {name:<24}{value.format(**figure)}")
-    columns = ("recall", "precision", "specificity", "f1", "roc_auc")
-    print(f"\n  {'diagnosis':<12}{'n':>6}" + "".join(f"{column:>13}" for column in columns))
-    for label, row in report["per_class"].items():
-        figures = "".join(f"{'-' if row[c] is None else format(row[c], '.3f'):>13}" for c in columns)
-        print(f"  {label:<12}{row['support']:>6}{figures}")

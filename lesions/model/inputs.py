@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,22 +13,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers.image_processing_utils import BaseImageProcessor
 
-from lesions.model.loading import picture_side
-from lesions.training.augmentation import augment
+from lesions.model.resolution import picture_side
+from lesions.training.augmentation import Augmentation, augment
 
 KEPT_SHARE = 0.4  # of the free memory, at most, for pictures that are decoded once and kept
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training pictures are drawn: what the draws start from, and smaller pictures in the first epochs."""
-
-    seed: int
-    low_side: int = 0  # pixels
-    low_epochs: float = 0
-
-    def side(self, epoch: int, full: int) -> int:
-        return self.low_side if epoch < self.low_epochs else full
 
 
 class LesionPictures(Dataset):

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
-from lesions.files import whole_file
 from lesions.model.last_layer import spare_last_layer
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
@@ -28,23 +26,6 @@ def load_processor(folder: Path) -> BaseImageProcessor:
         return AutoImageProcessor.from_pretrained(folder, backend="pil")
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no usable preprocessor_config.json: {error}") from error
-
-
-def see_whole_picture(processor: BaseImageProcessor) -> None:
-    """Takes away the crop of the middle, so that the model sees the whole frame, squashed to its square.
-
-    The crop of ImageNet's preprocessing cuts off an eighth of each side, and with it the edge of large lesions.
-    """
-    if getattr(processor, "do_center_crop", False):
-        processor.size, processor.do_center_crop = processor.crop_size, False
-
-
-def picture_side(processor: BaseImageProcessor) -> int:
-    """Side in pixels of the square picture that the model sees."""
-    size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
-    if size.height != size.width or not size.height:
-        raise InputError(f"the model's preprocessing gives no square picture: {size}")
-    return size.height
 
 
 def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_head: bool) -> PreTrainedModel:
@@ -89,29 +70,6 @@ def _with_slow_statistics(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-@torch.no_grad()
-def take_pictures_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
-    """Makes a DeiT or ViT, with its preprocessing, see pictures of `side` pixels, in patches of its own size.
-
-    The positions of the patches are interpolated, once (Touvron et al. 2019, "Fixing the train-test resolution
-    discrepancy"). Raises InputError where the model has none, or where `side` is not a whole number of patches.
-    """
-    found = [module for module in model.modules() if hasattr(module, "interpolate_pos_encoding")]
-    if not found or not hasattr(found[0], "position_embeddings"):
-        raise InputError(f"{type(model).__name__} has no positions of patches to interpolate: leave --side out")
-    embeddings, patch = found[0], model.config.patch_size
-    if side < patch or side % patch:
-        raise InputError(f"--side {side} is not a whole number of the model's patches, which have {patch} pixels")
-    patches = (side // patch) ** 2
-    tokens = embeddings.position_embeddings.shape[1] - embeddings.patch_embeddings.num_patches + patches
-    like = embeddings.position_embeddings.new_empty(1, tokens, model.config.hidden_size)
-    embeddings.position_embeddings = torch.nn.Parameter(embeddings.interpolate_pos_encoding(like, side, side).clone())
-    embeddings.image_size = embeddings.patch_embeddings.image_size = (side, side)
-    embeddings.patch_embeddings.num_patches = patches
-    model.config.image_size = side
-    processor.size = type(processor.size)(height=side, width=side)
-
-
 def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
     """The linear layers that give a logit for each label: one, or DeiT's two, whose mean is the model's answer."""
     found = [
@@ -122,33 +80,6 @@ def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
     if not found:
         raise InputError(f"{type(model).__name__} has no linear head, so it can't be trained here")
     return found
-
-
-@torch.no_grad()
-def round_to_half(model: PreTrainedModel) -> None:
-    """Gives the weights the values that `store_in_half` will keep, so that what is measured is what is stored."""
-    for name, weights in model.state_dict().items():
-        weights.copy_(_in_half(name, weights))
-
-
-def store_in_half(folder: Path) -> None:
-    """Stores the weights of a model folder in float16: half the download. Its config.json still says float32, and
-    in that it will compute.
-
-    Heads keep float32: they are small, and the decision that was fitted for them is kept to the last digit. So does
-    what float16 can't hold.
-    """
-    for file in folder.glob("*.safetensors"):
-        stored = load_file(file)
-        with whole_file(file) as partial:
-            save_file({name: _in_half(name, weights) for name, weights in stored.items()}, partial, {"format": "pt"})
-
-
-def _in_half(name: str, weights: torch.Tensor) -> torch.Tensor:
-    if weights.dtype != torch.float32 or HEAD.search(name):
-        return weights
-    half = weights.half()
-    return half if half.isfinite().all() else weights
 
 
 def load_for_prediction(folder: Path) -> PreTrainedModel:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -12,26 +10,14 @@ import matplotlib
 
 matplotlib.use("Agg")  # no screen is needed, or looked for
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lesions.diagnoses import name_of
-from lesions.files import whole_file
-from lesions.metrics.names import METRICS
+from lesions.plotting import save_figure, styled
 
 FEW = 10  # pictures in a bin of the reliability diagram
-STYLE: Any = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
-
-
-@contextmanager
-def styled(**subplots: Any) -> Iterator[tuple[Figure, Any]]:
-    """A figure in the project's style, and its axes: `plt.subplots(**subplots)`."""
-    with plt.rc_context(STYLE):
-        yield plt.subplots(**subplots)
 
 
 def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[str], title: str) -> None:
@@ -154,35 +140,3 @@ def save_examples(path: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
                 plain.set_title(example["title"], fontsize=8, loc="left")
             line[0].text(-0.06, 0.5, kind, rotation=90, va="center", ha="right", transform=line[0].transAxes)
         save_figure(figure, path)
-
-
-def save_training_curves(path: Path, log: list[dict[str, float]]) -> None:
-    """Loss on the left, validation metrics on the right, by epoch, from the Trainer's log.
-
-    The training loss is that of mixed pictures and with the teacher's part where there is one; the validation loss is
-    the class-weighted cross-entropy alone.
-    """
-    losses = [(entry["epoch"], entry["loss"]) for entry in log if "loss" in entry]
-    evaluations = [entry for entry in log if "eval_loss" in entry]
-    epochs = [entry["epoch"] for entry in evaluations]
-    with styled(figsize=(10, 4), ncols=2, layout="constrained") as (figure, (left, right)):
-        if losses:
-            left.plot(*zip(*losses, strict=True), color="0.7", linewidth=1, label="training, of the last steps")
-        left.plot(epochs, [entry["eval_loss"] for entry in evaluations], "o-", markersize=3, label="validation")
-        left.set(xlabel="epoch", title="loss", ylim=(0, None))
-        for name in ("roc_auc_macro", "accuracy", "balanced_accuracy", "f1_macro"):
-            values = [entry[f"eval_{name}"] for entry in evaluations]
-            right.plot(epochs, values, "o-", markersize=3, label=METRICS[name][1].split(" (")[0])
-        right.set(xlabel="epoch", title="validation metrics", ylim=(None, 1))
-        for axes in (left, right):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(color="0.92")
-            axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4, columnspacing=1)
-        save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes the figure, whole or not at all, and lets go of it."""
-    with whole_file(path) as partial:
-        figure.savefig(partial, dpi=150, bbox_inches="tight")
-    plt.close(figure)

@@ -7,9 +7,11 @@ interpolated once; one table of 256 levels a channel does colour and normalisati
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -53,3 +55,43 @@ def change_colours(levels: NDArray[np.float32], random: Generator) -> NDArray[np
     grey = (np.linspace(0, 1, 256) ** gamma - 0.5) * contrast + 0.5
     changed = np.clip(grey[:, None] * brightness * cast, 0, 1)
     return (levels[0] + changed * (levels[-1] - levels[0])).astype(np.float32)  # normalisation is affine
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training pictures are drawn: what the draws start from, and smaller pictures in the first epochs."""
+
+    seed: int
+    low_side: int = 0  # pixels
+    low_epochs: float = 0
+
+    def side(self, epoch: int, full: int) -> int:
+        return self.low_side if epoch < self.low_epochs else full
+
+
+MIXUP_ALPHA = 0.8  # of the Beta distribution, as DeiT was trained; CutMix has 1
+
+
+def mix(
+    pixels: torch.Tensor, targets: torch.Tensor, share: float, random: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mixes `share` of all batches: each picture (batch, 3, h, w) with another, and targets (batch, classes) alike.
+
+    Of the mixed batches, half are blended and half have a square of the other picture pasted in.
+    """
+    if random.random() >= share:
+        return pixels, targets
+    order = torch.from_numpy(random.permutation(len(pixels))).to(pixels.device)
+    if random.random() < 0.5:
+        kept = random.beta(MIXUP_ALPHA, MIXUP_ALPHA)
+        pixels = torch.lerp(pixels[order], pixels, kept)
+    else:
+        side = pixels.shape[-1]
+        cut = int(side * math.sqrt(1 - random.beta(1, 1)))
+        top, left = random.integers(0, side - cut + 1, 2)
+        box = (..., slice(top, top + cut), slice(left, left + cut))
+        others = pixels[order][box]
+        pixels = pixels.clone()
+        pixels[box] = others
+        kept = 1 - (cut / side) ** 2
+    return pixels, torch.lerp(targets[order], targets, kept)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from lesions.model.inputs import LesionPictures
 
 SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "log_loss")
 
@@ -58,3 +67,32 @@ class EpochProgress(ProgressCallback):
         figures = ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
         line = f"epoch {logs['epoch']:g} of {args.num_train_epochs:g}: {trained}validation {figures}"
         print(line) if self.training_bar is None else self.training_bar.write(line)
+
+
+class AnnounceEpoch(TrainerCallback):
+    """Tells the training pictures which epoch begins, for their augmentation.
+
+    accelerate's data loader would, but not in an epoch that is resumed in its middle.
+    """
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
+    ) -> None:
+        pictures = options["train_dataloader"].dataset
+        if isinstance(pictures, LesionPictures):
+            pictures.set_epoch(int(state.epoch))
+
+
+class Clock(TrainerCallback):
+    """Notes the seconds of training in every log entry, those before an interruption included."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
+    ) -> None:
+        self.started = time.monotonic() - (state.log_history[-1]["seconds"] if state.log_history else 0)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any) -> None:
+        state.log_history[-1]["seconds"] = time.monotonic() - self.started

@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 
 from lesions.faults import InputError
 from lesions.model.last_layer import spare_last_layer
-from lesions.model.loading import ON_CPU, load_for_prediction, load_processor, picture_side
+from lesions.model.loading import ON_CPU, load_for_prediction, load_processor
+from lesions.model.resolution import picture_side
 
 
 class Teacher(nn.Module):

@@ -14,7 +14,7 @@ import yaml
 from lesions.faults import Faults, InputError
 
 if TYPE_CHECKING:
-    from lesions.training.trainer import LesionTrainingArguments
+    from lesions.training.arguments import LesionTrainingArguments
 
 
 def true_or_false(text: str) -> bool:
@@ -59,7 +59,7 @@ def parse_with_recipe(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
 
     from transformers import HfArgumentParser
 
-    from lesions.training.trainer import LesionTrainingArguments
+    from lesions.training.arguments import LesionTrainingArguments
 
     full = HfArgumentParser(LesionTrainingArguments, parents=[parser], add_help=False, allow_abbrev=False)
     known = {action.dest for action in full._actions} - {"recipe"}

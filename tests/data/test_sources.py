@@ -19,7 +19,9 @@ from kagglesdk import kaggle_env
 from PIL import Image as Pillow
 
 from lesions.data.sources import downloads
-from lesions.data.sources import hub_dataset as archives
+from lesions.data.sources.dataverse import from_dataverse
+from lesions.data.sources.isic import ISIC_DIAGNOSES, from_isic
+from lesions.data.sources.kaggle import from_kaggle
 from lesions.diagnoses import CODES
 from lesions.faults import InputError
 from lesions.files import whole_folder
@@ -80,7 +82,7 @@ def isic(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> ArchiveServe
         "results": [{"id": 1, "name": "Challenge 2020: Training"}],
     }
     server.answers["/api/v2/collections/?cursor=2"] = {"next": None, "results": [{"id": 212, "name": "HAM10000"}]}
-    tree = {code: name for name, code in archives.ISIC_DIAGNOSES.items()}
+    tree = {code: name for name, code in ISIC_DIAGNOSES.items()}
     images = []
     for name in NAMES:
         server.files[f"/s3/{name}.jpg?signature=x"] = picture(name)
@@ -119,9 +121,9 @@ def check_folder(folder: Path) -> None:
 
 
 FETCH = {
-    "kaggle": lambda cache: archives.from_kaggle(),
-    "isic": archives.from_isic,
-    "dataverse": archives.from_dataverse,
+    "kaggle": lambda cache: from_kaggle(),
+    "isic": from_isic,
+    "dataverse": from_dataverse,
 }
 CUT = {
     "kaggle": KAGGLE_PATH,
@@ -175,7 +177,7 @@ def test_what_the_server_refuses(
 def test_kaggle_says_how_to_log_in(kaggle: ArchiveServer) -> None:
     kaggle.refused[KAGGLE_PATH] = 401
     with pytest.raises(InputError, match=r"wants a login\. Create a token"):
-        archives.from_kaggle()
+        from_kaggle()
 
 
 @pytest.mark.parametrize("archive", FETCH)
@@ -191,16 +193,16 @@ def test_a_wrong_checksum_is_never_taken_for_the_file(dataverse: ArchiveServer, 
     good = dataverse.files["/s3/HAM10000_images_part_1.zip"]
     dataverse.files["/s3/HAM10000_images_part_1.zip"] = good[:-1] + b"x"
     with pytest.raises(InputError, match="has not the MD5 checksum"):
-        archives.from_dataverse(tmp_path)
+        from_dataverse(tmp_path)
     dataverse.files["/s3/HAM10000_images_part_1.zip"] = good
-    check_folder(archives.from_dataverse(tmp_path))
+    check_folder(from_dataverse(tmp_path))
 
 
 def test_a_file_of_the_wrong_size_is_never_taken_for_whole(isic: ArchiveServer, tmp_path: Path) -> None:
     path = f"/s3/{NAMES[3]}.jpg?signature=x"
     isic.files[path] = isic.files[path][:-9]
     with pytest.raises(InputError, match="arrived damaged"):
-        archives.from_isic(tmp_path)
+        from_isic(tmp_path)
     assert not (tmp_path / "isic" / "HAM10000_metadata.csv").exists()
     assert not (tmp_path / "isic" / f"{NAMES[3]}.jpg").exists()
 
@@ -210,13 +212,13 @@ def test_diagnoses_that_ham10000_lacks_are_named(isic: ArchiveServer, tmp_path: 
     page[0]["metadata"]["clinical"]["diagnosis_3"] = "Scar"
     page[1]["metadata"]["clinical"] = {}
     with pytest.raises(InputError, match=r"(?s)unknown to HAM10000 \(2\).*: Scar.*: none"):
-        archives.from_isic(tmp_path)
+        from_isic(tmp_path)
 
 
 def test_a_collection_that_is_gone(isic: ArchiveServer, tmp_path: Path) -> None:
     isic.answers["/api/v2/collections/?cursor=2"]["results"] = []
     with pytest.raises(InputError, match="no collection HAM10000; take --source kaggle"):
-        archives.from_isic(tmp_path)
+        from_isic(tmp_path)
 
 
 @pytest.mark.parametrize("member", ["../escaped.jpg", "/etc/escaped.jpg", "a/../../escaped.jpg", "c:\\escaped.jpg"])
@@ -239,7 +241,7 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, isic: ArchiveServer, tmp_p
     usage = type("usage", (), {"free": 1000})
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(InputError, match="make room, or give another --cache_dir"):
-        archives.from_isic(tmp_path)
+        from_isic(tmp_path)
 
 
 def test_the_whole_way_from_an_archive(isic: ArchiveServer, tmp_path: Path) -> None:

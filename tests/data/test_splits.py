@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesions.data.splits import SHARES, apportion, fingerprint, split_by_group
+from lesions.data.splits import apportion, split_by_group
+from lesions.dataset import SHARES, fingerprint
 from lesions.faults import InputError
 
 

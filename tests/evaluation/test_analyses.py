@@ -9,12 +9,13 @@ from scipy.special import log_softmax
 
 from lesions.evaluation.calibration import describe_calibration, undo_decision
 from lesions.evaluation.cohort import describe_cohort
-from lesions.evaluation.operating_points import choose_thresholds, measure_operating_points
+from lesions.evaluation.operating_points import measure_operating_points
 from lesions.evaluation.selective import measure_selective
 from lesions.evaluation.subgroups import measure_gaps, measure_subgroups
 from lesions.metrics.intervals import recall_intervals
 from lesions.metrics.measured import Measured
 from lesions.metrics.probabilities import softmax
+from lesions.training.thresholds import choose_thresholds
 
 LABELS = ["bcc", "mel", "nv"]
 

@@ -19,7 +19,8 @@ from lesions.diagnoses import CODES, isic_order
 from lesions.metrics.probabilities import softmax
 from lesions.model.inputs import LesionPictures, collate
 from lesions.model.loading import load_for_prediction, load_processor
-from lesions.training.trainer import LesionTrainingArguments, WeightedTrainer
+from lesions.training.arguments import LesionTrainingArguments
+from lesions.training.trainer import WeightedTrainer
 
 
 @pytest.fixture(scope="module")

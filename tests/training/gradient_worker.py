@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from lesions.model.inputs import collate  # noqa: E402
-from lesions.training.trainer import LesionTrainingArguments, WeightedTrainer  # noqa: E402
+from lesions.training.arguments import LesionTrainingArguments  # noqa: E402
+from lesions.training.trainer import WeightedTrainer  # noqa: E402
 
 # Unequal, so that the parts of a batch hold unequal mixes of classes however the sampler shuffles them.
 LABELS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 1]

@@ -15,7 +15,8 @@ from scipy.special import softmax
 from transformers import AutoModelForImageClassification
 
 from lesions.metrics.scores import headline
-from lesions.model.loading import load_for_prediction, load_for_training, store_in_half
+from lesions.model.half_precision import store_in_half
+from lesions.model.loading import load_for_prediction, load_for_training
 from lesions.training.decision import AIMS, fit_decision, fold_decision
 
 

@@ -24,11 +24,12 @@ from transformers import (
 )
 
 from lesions.faults import InputError
-from lesions.model.inputs import Augmentation, LesionPictures
-from lesions.model.loading import load_for_training, load_processor, picture_side, see_whole_picture, take_pictures_of
+from lesions.model.inputs import LesionPictures
+from lesions.model.loading import load_for_training, load_processor
+from lesions.model.resolution import picture_side, see_whole_picture, take_pictures_of
+from lesions.training.augmentation import Augmentation, mix
 from lesions.training.distillation import Distillation, Teacher, Teachers
 from lesions.training.layer_decay import parameter_groups
-from lesions.training.mixing import mix
 
 DEMO = ROOT / "recipes" / "demo-deit"
 LABELS = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]

@@ -18,11 +18,13 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainerControl, TrainerState
 
 from lesions.faults import InputError
-from lesions.model.inputs import Augmentation, LesionPictures, collate
+from lesions.model.inputs import LesionPictures, collate
 from lesions.model.loading import load_for_training, load_processor
+from lesions.training.arguments import LesionTrainingArguments
+from lesions.training.augmentation import Augmentation
 from lesions.training.callbacks import EpochProgress
 from lesions.training.class_weights import class_weights
-from lesions.training.trainer import LesionTrainingArguments, WeightedTrainer, compute_metrics
+from lesions.training.trainer import WeightedTrainer, compute_metrics
 
 DEMO = ROOT / "recipes" / "demo-deit"
 

@@ -6,14 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image, ImageDraw
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from lesions.files import whole_file
-from lesions.images import decode
-
-SHEET_PAIRS = 500  # on the contact sheet, at most
 # What `python -m lesions.data.duplicates` found in HAM10000: columns image_id, other_image_id, score.
 PUBLISHED_PAIRS = Path(__file__).parent / "ham10000.csv"
 HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all between are its own
@@ -79,19 +74,3 @@ def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, audit: str) -> dic
         "pairs_with_two_diagnoses": int((pairs["dx"] != pairs["other_dx"]).sum()),
         "pairs": pairs.to_dict("records"),
     }
-
-
-def save_contact_sheet(path: Path, pairs: pd.DataFrame, pictures: dict[str, Path], side: int = 150) -> None:
-    """The pairs side by side with their scores, the weakest first, so that a person can judge them."""
-    pairs = pairs.sort_values("score").head(SHEET_PAIRS)
-    columns, width, height = 5, 2 * side + 12, side + 28
-    sheet = Image.new("RGB", (columns * width, -(-len(pairs) // columns) * height), "white")
-    draw = ImageDraw.Draw(sheet)
-    for number, row in enumerate(pairs.itertuples()):
-        x, y = number % columns * width, number // columns * height
-        for offset, name in enumerate((row.image_id, row.other_image_id)):
-            sheet.paste(decode(pictures[name]).resize((side, side)), (x + offset * (side + 2), y))
-            draw.text((x + offset * (side + 2), y + side + 1), name, fill="black")
-        draw.text((x, y + side + 13), f"score {row.score}", fill="black")
-    with whole_file(path) as partial:
-        sheet.save(partial)

@@ -75,8 +75,10 @@ def open_source(
 
 
 def _archive(name: str, cache: Path) -> Path:
-    from lesions.data.sources import hub_dataset as archives
+    from lesions.data.sources.dataverse import from_dataverse
+    from lesions.data.sources.isic import from_isic
+    from lesions.data.sources.kaggle import from_kaggle
 
     if name == "kaggle":
-        return archives.from_kaggle()
-    return archives.from_isic(cache) if name == "isic" else archives.from_dataverse(cache)
+        return from_kaggle()
+    return from_isic(cache) if name == "isic" else from_dataverse(cache)

@@ -1,0 +1,104 @@
+"""Whether two images show the same skin: matched keypoints that agree on one shift, turn and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lesions.data.duplicates.keypoints import DARK, Keypoints, gray_image, unit_vectors
+
+MATCH_RATIO = 0.85  # Lowe's test: the best match must be this much nearer than the second
+TOLERANCE = 4.0  # pixels by which a match may miss the common transform
+SCALES = (1 / 4, 4.0)  # of one picture to the other
+MIN_SPREAD = 0.015  # share of a picture that the agreeing points span: a ruler's marks stay below
+MIN_SCORE = 7  # places that agree; below, chance begins (benchmarks/leaks.py)
+CERTAIN_SCORE = 10  # from here on the pictures need not be laid over each other
+MIN_CORRELATION = 0.85  # of the two pictures laid over each other
+
+
+def score_pairs(
+    paths: Sequence[Path], keypoints: Keypoints, pairs: NDArray[np.int64], processes: int
+) -> NDArray[np.int64]:
+    """The score of each pair (row numbers, shape (n, 2)), and 0 where it does not count as evidence."""
+    chunks = np.array_split(pairs, max(1, len(pairs) // 1000))
+    names = [str(path) for path in paths]
+    tasks = (delayed(_verify)(chunk, names, *vars(keypoints).values()) for chunk in chunks)
+    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
+        running = Parallel(return_as="generator")(tasks)
+        return np.concatenate(list(tqdm(running, total=len(chunks), desc="verifying candidates")))
+
+
+def _verify(
+    pairs: NDArray, paths: list[str], points: NDArray, descriptors: NDArray, starts: NDArray, areas: NDArray
+) -> NDArray:
+    """The score of each pair, 0 where it is no evidence: see the head of this file."""
+    cv2.setNumThreads(1)
+    scores = []
+    for first, second in pairs:
+        here, there = (slice(starts[picture], starts[picture + 1]) for picture in (first, second))
+        matched = _match(descriptors[here], descriptors[there])
+        score, transform = _agreement(points[here][matched[:, 0]], points[there][matched[:, 1]], areas[[first, second]])
+        if MIN_SCORE <= score < CERTAIN_SCORE:
+            correlation = _correlation(gray_image(Path(paths[first])), gray_image(Path(paths[second])), transform)
+            score = score if correlation >= MIN_CORRELATION else 0
+        scores.append(score)
+    return np.array(scores, dtype=np.int64)
+
+
+def _match(here: NDArray[np.uint8], there: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Indices of mutually nearest descriptors that pass Lowe's ratio test, shape (n, 2)."""
+    if len(here) < 2 or len(there) < 2:
+        return np.zeros((0, 2), np.int64)
+    cosine = unit_vectors(here) @ unit_vectors(there).T
+    rows, nearest = np.arange(len(here)), cosine.argmax(axis=1)
+    best = cosine[rows, nearest].copy()
+    mutual = cosine.argmax(axis=0)[nearest] == rows
+    cosine[rows, nearest] = -1
+    # Squared distances of unit vectors are 2 - 2 cosine.
+    kept = mutual & (1 - best < MATCH_RATIO**2 * (1 - cosine.max(axis=1)))
+    return np.stack([rows[kept], nearest[kept]], axis=1)
+
+
+def _agreement(
+    here: NDArray[np.float32], there: NDArray[np.float32], areas: NDArray[np.float64]
+) -> tuple[int, NDArray[np.float64]]:
+    """Places at which the matched points agree on one similarity transform, and the transform, shape (2, 3)."""
+    nothing = 0, np.eye(2, 3)
+    if len(here) < MIN_SCORE:
+        return nothing
+    cv2.setRNGSeed(0)
+    transform, inliers = cv2.estimateAffinePartial2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=TOLERANCE, maxIters=1000, confidence=0.995
+    )
+    if transform is None or not SCALES[0] < np.hypot(transform[0, 0], transform[1, 0]) < SCALES[1]:
+        return nothing
+    agreeing = inliers.ravel().astype(bool)
+    places = len(np.unique(np.round(here[agreeing] / 3), axis=0))  # several keypoints on one mark are one place
+    hulls = [cv2.contourArea(cv2.convexHull(points[agreeing])) for points in (here, there)]
+    if places < MIN_SCORE or max(np.array(hulls) / areas) < MIN_SPREAD:
+        return nothing
+    return places, transform
+
+
+def _correlation(here: NDArray[np.uint8], there: NDArray[np.uint8], transform: NDArray[np.float64]) -> float:
+    """Correlation of two pictures, the second laid over the first, where both show skin.
+
+    The transform is refined to the affine one of the greatest correlation (Evangelidis and Psarakis 2008).
+    """
+    first, second = (cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2) for grey in (here, there))
+    start, stop = transform.astype(np.float32), (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
+    try:
+        _, refined = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, stop, None, 5)
+    except cv2.error:  # its way of saying that it did not converge
+        return 0.0
+    laid_over = cv2.warpAffine(second, refined, first.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    skin = (first > DARK) & (laid_over > DARK)  # what the second does not cover is 0
+    if skin.mean() < 0.03:
+        return 0.0
+    return float(np.corrcoef(first[skin], laid_over[skin])[0, 1])

@@ -1,0 +1,92 @@
+"""HAM10000 from the ISIC Archive, image by image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pandas as pd
+import requests
+from tqdm import tqdm
+
+from lesions.data.metadata import METADATA, finish_metadata
+from lesions.data.sources.downloads import THREADS, check_space, download, get_json
+from lesions.faults import Faults, InputError
+
+ISIC_API = "https://api.isic-archive.com/api/v2/"
+ISIC_COLLECTION = "HAM10000"
+# The ISIC Archive's names, of any level of its tree of diagnoses, for those of HAM10000.
+ISIC_DIAGNOSES = {
+    "Nevus": "nv",
+    "Malignant melanocytic proliferations (Melanoma)": "mel",
+    "Basal cell carcinoma": "bcc",
+    "Solar or actinic keratosis": "akiec",
+    "Squamous cell carcinoma in situ": "akiec",
+    "Pigmented benign keratosis": "bkl",
+    "Seborrheic keratosis": "bkl",
+    "Solar lentigo": "bkl",
+    "Lichen planus like keratosis": "bkl",
+    "Dermatofibroma": "df",
+    "Benign soft tissue proliferations - Vascular": "vasc",
+}
+
+
+def from_isic(cache: Path) -> Path:
+    """The ISIC Archive's collection HAM10000, picture by picture. Raises InputError."""
+    folder, what = cache / "isic", f"the ISIC Archive's collection {ISIC_COLLECTION}"
+    if (folder / METADATA).is_file():
+        return folder
+    api = os.environ.get("ISIC_API_URL", ISIC_API)
+    with requests.Session() as session:
+        collections = _isic_pages(session, f"{api}collections/?{urlencode({'limit': 100})}", "ISIC's collections")
+        number = next((found["id"] for found in collections if found["name"] == ISIC_COLLECTION), None)
+        if number is None:
+            raise InputError(f"{api} lists no collection {ISIC_COLLECTION}; take --source kaggle or dataverse")
+        query = urlencode({"collections": number, "limit": 100})
+        images = list(tqdm(_isic_pages(session, f"{api}images/search/?{query}", what), desc="listing", unit="picture"))
+        faults = Faults()
+        table = pd.DataFrame([_isic_row(image, faults) for image in images])
+        faults.raise_if_any("these have no counterpart in HAM10000; take --source kaggle or dataverse")
+
+        wanted = {image["isic_id"]: image["files"]["full"] for image in images}
+        paths = {name: folder / f"{name}{_suffix(file['url'])}" for name, file in wanted.items()}
+        check_space(folder, sum(file["size"] for name, file in wanted.items() if not paths[name].is_file()))
+
+        def fetch(name: str) -> None:
+            download(session, wanted[name]["url"], paths[name], wanted[name]["size"])
+
+        with ThreadPoolExecutor(THREADS) as pool:  # where one fails, map drops those that have not begun
+            list(tqdm(pool.map(fetch, wanted), total=len(wanted), desc="downloading", unit="picture"))
+    return finish_metadata(folder, table)
+
+
+def _isic_pages(session: requests.Session, url: str | None, what: str) -> Iterator[dict[str, Any]]:
+    while url:
+        page = get_json(session, url, what)
+        yield from page["results"]
+        url = page["next"]
+
+
+def _suffix(url: str) -> str:
+    return PurePosixPath(urlsplit(url).path).suffix or ".jpg"
+
+
+def _isic_row(image: dict[str, Any], faults: Faults) -> dict[str, Any]:
+    clinical = image["metadata"]["clinical"]
+    diagnoses = [clinical.get(f"diagnosis_{level}") for level in (5, 4, 3, 2, 1)]
+    code = next((ISIC_DIAGNOSES[name] for name in diagnoses if name in ISIC_DIAGNOSES), None)
+    if code is None:
+        faults.add("diagnosis unknown to HAM10000", f"{image['isic_id']}: {next(filter(None, diagnoses), 'none')}")
+    return {
+        "lesion_id": clinical.get("lesion_id"),
+        "image_id": image["isic_id"],
+        "dx": code,
+        "dx_type": clinical.get("diagnosis_confirm_type"),
+        "age": clinical.get("age_approx"),
+        "sex": clinical.get("sex"),
+        "localization": clinical.get("anatom_site_general"),
+    }

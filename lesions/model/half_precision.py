@@ -1,0 +1,39 @@
+"""Weights stored in float16: half the download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from lesions.files import whole_file
+from lesions.model.loading import HEAD
+
+
+@torch.no_grad()
+def round_to_half(model: PreTrainedModel) -> None:
+    """Gives the weights the values that `store_in_half` will keep, so that what is measured is what is stored."""
+    for name, weights in model.state_dict().items():
+        weights.copy_(_in_half(name, weights))
+
+
+def store_in_half(folder: Path) -> None:
+    """Stores the weights of a model folder in float16: half the download. Its config.json still says float32, and
+    in that it will compute.
+
+    Heads keep float32: they are small, and the decision that was fitted for them is kept to the last digit. So does
+    what float16 can't hold.
+    """
+    for file in folder.glob("*.safetensors"):
+        stored = load_file(file)
+        with whole_file(file) as partial:
+            save_file({name: _in_half(name, weights) for name, weights in stored.items()}, partial, {"format": "pt"})
+
+
+def _in_half(name: str, weights: torch.Tensor) -> torch.Tensor:
+    if weights.dtype != torch.float32 or HEAD.search(name):
+        return weights
+    half = weights.half()
+    return half if half.isfinite().all() else weights

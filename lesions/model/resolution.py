@@ -1,0 +1,49 @@
+"""How many pixels the model sees."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+from transformers.image_processing_utils import BaseImageProcessor
+
+from lesions.faults import InputError
+
+
+def see_whole_picture(processor: BaseImageProcessor) -> None:
+    """Takes away the crop of the middle, so that the model sees the whole frame, squashed to its square.
+
+    The crop of ImageNet's preprocessing cuts off an eighth of each side, and with it the edge of large lesions.
+    """
+    if getattr(processor, "do_center_crop", False):
+        processor.size, processor.do_center_crop = processor.crop_size, False
+
+
+def picture_side(processor: BaseImageProcessor) -> int:
+    """Side in pixels of the square picture that the model sees."""
+    size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
+    if size.height != size.width or not size.height:
+        raise InputError(f"the model's preprocessing gives no square picture: {size}")
+    return size.height
+
+
+@torch.no_grad()
+def take_pictures_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
+    """Makes a DeiT or ViT, with its preprocessing, see pictures of `side` pixels, in patches of its own size.
+
+    The positions of the patches are interpolated, once (Touvron et al. 2019, "Fixing the train-test resolution
+    discrepancy"). Raises InputError where the model has none, or where `side` is not a whole number of patches.
+    """
+    found = [module for module in model.modules() if hasattr(module, "interpolate_pos_encoding")]
+    if not found or not hasattr(found[0], "position_embeddings"):
+        raise InputError(f"{type(model).__name__} has no positions of patches to interpolate: leave --side out")
+    embeddings, patch = found[0], model.config.patch_size
+    if side < patch or side % patch:
+        raise InputError(f"--side {side} is not a whole number of the model's patches, which have {patch} pixels")
+    patches = (side // patch) ** 2
+    tokens = embeddings.position_embeddings.shape[1] - embeddings.patch_embeddings.num_patches + patches
+    like = embeddings.position_embeddings.new_empty(1, tokens, model.config.hidden_size)
+    embeddings.position_embeddings = torch.nn.Parameter(embeddings.interpolate_pos_encoding(like, side, side).clone())
+    embeddings.image_size = embeddings.patch_embeddings.image_size = (side, side)
+    embeddings.patch_embeddings.num_patches = patches
+    model.config.image_size = side
+    processor.size = type(processor.size)(height=side, width=side)
