@@ -9,7 +9,7 @@
         --metadata ISIC_2019_Training_GroundTruth.csv ISIC_2019_Training_Metadata.csv
 
 The output is a folder in the Hub's own layout: `datasets.load_dataset("data/ham10000")` reads it as it is.
-Nothing is written before every row and every picture has been checked; all faults are reported at once.
+Nothing is written before every row and every image has been checked; all faults are reported at once.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesions import hub_push as publishing
-from lesions import images
 from lesions.data import external, splits
 from lesions.data.dataset_card import render_dataset_card
 from lesions.data.duplicates.contact_sheet import save_contact_sheet
 from lesions.data.duplicates.groups import describe_merges, find_merges, group_lesions, no_merges
 from lesions.data.metadata import read_metadata
 from lesions.data.sources.source import ARCHIVES, HUB, SAMPLE, Source, open_source
-from lesions.data.spool import PictureSpool
+from lesions.data.spool import ImageSpool
 from lesions.dataset import SHARES, fingerprint
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_file, whole_folder, write_json, write_text
+from lesions.images import find_images
 
 if TYPE_CHECKING:
     from lesions.data.exploration import Reading
 
-UNDIVIDED = ""  # the split of a picture that has none yet
+UNDIVIDED = ""  # the split of an image that has none yet
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "deit-ham10000"
 
@@ -50,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--source",
         required=True,
-        help=f"a folder with HAM10000_metadata.csv and the pictures anywhere below it; {', '.join(ARCHIVES)}: HAM10000 "
+        help=f"a folder with HAM10000_metadata.csv and the images anywhere below it; {', '.join(ARCHIVES)}: HAM10000 "
         f"from there; {HUB}REPO: a data set of the Hub; `{SAMPLE}`: drawn, not real",
     )
     add(
@@ -62,11 +62,11 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         default=[],
         help="tables of another data set than HAM10000, joined on their --image_column; any diagnoses may occur in "
-        "them, in one column or one-hot, and a picture without a lesion id is a lesion of its own",
+        "them, in one column or one-hot, and an image without a lesion id is a lesion of its own",
     )
     add(
         "--image_column",
-        help="column of the pictures' ids (default: image_id); of a Hub data set, of the pictures (image)",
+        help="column of the images' ids (default: image_id); of a Hub data set, of the images (image)",
     )
     add("--label_column", help="column of the diagnosis (default: dx)")
     add("--group_column", help="column of the lesion's or patient's id, never divided (default: lesion_id)")
@@ -76,14 +76,14 @@ def parse_arguments() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME=DIR[:GROUND_TRUTH.csv]",
-        help="a further split to measure on, such as the ISIC 2018 test set; its pictures that show a lesion of the "
+        help="a further split to measure on, such as the ISIC 2018 test set; its images that show a lesion of the "
         "data set are left out. May be given several times",
     )
     add(
         "--on_bad_image",
         choices=["error", "skip"],
         default="error",
-        help="`skip` leaves pictures that can't be decoded out and lists them in audit.json (default: error)",
+        help="`skip` leaves images that can't be decoded out and lists them in audit.json (default: error)",
     )
     add = parser.add_argument_group("how to divide it").add_argument
     add("--seed", type=int, default=42, help="another seed gives another split (default: 42)")
@@ -91,9 +91,9 @@ def parse_arguments() -> argparse.Namespace:
         "--audit",
         choices=["merge", "report", "off"],
         default="merge",
-        help="pictures that show one lesion under two ids: merge keeps such lesions together in one split, report only "
+        help="images that show one lesion under two ids: merge keeps such lesions together in one split, report only "
         "lists them in audit.json. HAM10000's are known (lesions/data/duplicates/ham10000.csv); in other data they "
-        "are searched for by content, some minutes for ten thousand pictures (default: merge)",
+        "are searched for by content, some minutes for ten thousand images (default: merge)",
     )
     add("--folds", type=int, default=0, help="cross-validation: divide all but the test split into so many folds")
     add("--fold", type=int, default=0, help="which of the --folds, from 0, is the validation split (default: 0)")
@@ -108,7 +108,7 @@ def parse_arguments() -> argparse.Namespace:
         "--num_proc",
         type=int,
         default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        help="processes that read pictures (default: one a core)",
+        help="processes that read images (default: one a core)",
     )
     arguments = parser.parse_args()
     for option in ("image_size", "num_proc"):
@@ -132,28 +132,26 @@ def main() -> None:
     columns = arguments.image_column, arguments.label_column, arguments.group_column
     with open_source(arguments.source, arguments.cache_dir, arguments.metadata, *columns) as source:
         faults = Faults()
-        classes, table, pictures, left_out = read_tables(source, arguments.extra_test, faults)
+        classes, table, images, left_out = read_tables(source, arguments.extra_test, faults)
         with whole_folder(arguments.output) as folder:
-            spool = PictureSpool(folder / "pictures.spool")
-            bad = spool.fill(pictures, arguments.image_size, arguments.num_proc)
+            spool = ImageSpool(folder / "images.spool")
+            bad = spool.fill(images, arguments.image_size, arguments.num_proc)
             if arguments.on_bad_image == "error":
-                faults.add("picture unreadable", *(f"{pictures[name]}: {why}" for name, why in bad.items()))
-            faults.raise_if_any("nothing was written; mend these, or see --on_bad_image for unreadable pictures")
+                faults.add("image unreadable", *(f"{images[name]}: {why}" for name, why in bad.items()))
+            faults.raise_if_any("nothing was written; mend these, or see --on_bad_image for unreadable images")
 
             table = table[~table["image_id"].isin(bad)].reset_index(drop=True)
             searched = arguments.audit != "off" and not source.drawn  # no drawn lesion is drawn twice
-            pairs = find_merges(table, pictures, arguments.num_proc) if searched else no_merges()
+            pairs = find_merges(table, images, arguments.num_proc) if searched else no_merges()
             table, pairs = leave_out_known(table, pairs, left_out)
             divide(table, pairs, arguments)
             audit = describe(source, table, bad, classes, left_out, arguments)
             audit["duplicates"] = describe_merges(table, pairs, arguments.audit if searched else "off")
             if len(pairs):
-                save_contact_sheet(folder / "audit_pairs.png", pairs, pictures)
-            with spool.open() as read_picture:
-                readings = (
-                    look_at(folder / "explore", table, pictures, read_picture, source) if arguments.explore else []
-                )
-                write_dataset(folder, table, classes, read_picture)
+                save_contact_sheet(folder / "audit_pairs.png", pairs, images)
+            with spool.open() as read_image:
+                readings = look_at(folder / "explore", table, images, read_image, source) if arguments.explore else []
+                write_dataset(folder, table, classes, read_image)
             spool.path.unlink()
             write_json(folder / "audit.json", audit)
             name = arguments.hub_dataset_id or str(arguments.output)
@@ -172,26 +170,26 @@ def check_output(output: Path) -> None:
 def read_tables(
     source: Source, extra_tests: list[external.ExternalTest], faults: Faults
 ) -> tuple[list[str], pd.DataFrame, dict[str, Path], dict[str, dict[str, str]]]:
-    """The diagnoses; one table of all pictures, with their `split` where it is settled; their files; and of each
-    external test set the pictures that were left out, with the reason."""
+    """The diagnoses; one table of all images, with their `split` where it is settled; their files; and of each
+    external test set the images that were left out, with the reason."""
     table = read_metadata(source.tables, faults, source.columns, source.classes).assign(split=UNDIVIDED)
-    pictures = images.find_pictures(source.folder, faults, wanted=set(table["image_id"]))
-    faults.add("picture missing", *(name for name in table["image_id"] if name and name not in pictures))
+    images = find_images(source.folder, faults, wanted=set(table["image_id"]))
+    faults.add("image missing", *(name for name in table["image_id"] if name and name not in images))
     classes = sorted(source.classes or set(table["dx"]))
     left_out = {}
     for test in extra_tests:
         rows, files = external.read_external_test(test, classes, faults)
         left_out[test.name] = known = external.known_by_id(rows, table)
         rows = rows[~rows["image_id"].isin(known)]
-        pictures |= {name: files[name] for name in rows["image_id"] if name in files}
+        images |= {name: files[name] for name in rows["image_id"] if name in files}
         table = pd.concat([table, rows], ignore_index=True)
-    return classes, table, pictures, left_out
+    return classes, table, images, left_out
 
 
 def leave_out_known(
     table: pd.DataFrame, pairs: pd.DataFrame, left_out: dict[str, dict[str, str]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`table` and `pairs` without the external pictures that show a lesion of the data set, which go to `left_out`."""
+    """`table` and `pairs` without the external images that show a lesion of the data set, which go to `left_out`."""
     known = external.known_by_content(table.set_index("image_id")["split"] == UNDIVIDED, pairs)
     for row in table[table["image_id"].isin(known)].itertuples():
         left_out[row.split][row.image_id] = known[row.image_id]
@@ -251,22 +249,22 @@ def describe(
 
 
 def look_at(
-    folder: Path, table: pd.DataFrame, pictures: dict[str, Path], read_picture: Callable[[str], bytes], source: Source
+    folder: Path, table: pd.DataFrame, images: dict[str, Path], read_image: Callable[[str], bytes], source: Source
 ) -> list[Reading]:
     """Writes explore/ and returns what its figures say."""
     from lesions.data.exploration import explore  # pulls in Matplotlib: not for --help
 
-    return explore(folder, table, pictures, read_picture, source.title)
+    return explore(folder, table, images, read_image, source.title)
 
 
-def write_dataset(folder: Path, table: pd.DataFrame, classes: list[str], read_picture: Callable[[str], bytes]) -> None:
+def write_dataset(folder: Path, table: pd.DataFrame, classes: list[str], read_image: Callable[[str], bytes]) -> None:
     """Writes the Parquet files and splits.csv into `folder`."""
     from lesions.data.parquet import write_split  # pulls in `datasets`: not for --help
 
     (folder / "data").mkdir()
     names = [*SHARES, *sorted(set(table["split"]) - set(SHARES))]
     for split in tqdm(names, desc="writing splits", unit="split"):
-        write_split(folder / "data", split, table[table["split"] == split], classes, read_picture)
+        write_split(folder / "data", split, table[table["split"] == split], classes, read_image)
     columns = ["image_id", "lesion_id", "group_id", "dx", "split"]
     with whole_file(folder / "splits.csv") as partial:
         table[columns].to_csv(partial, index=False, lineterminator="\n")
@@ -281,23 +279,23 @@ def report(audit: dict[str, Any], output: Path) -> None:
 
 def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
     names = list(audit["split"]["shares"])
-    yield f"\n{audit['n_images']} pictures of {audit['n_lesions']} lesions; pictures (lesions) by split:"
+    yield f"\n{audit['n_images']} images of {audit['n_lesions']} lesions; images (lesions) by split:"
     yield "        " + "".join(f"{name:>16}" for name in names)
     for dx, row in audit["split"]["classes"].items():
         yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names)
     for name, test in audit["extra_tests"].items():
         out = len(test["left_out"])
-        yield f"{name}: {test['n_images']} pictures; {out} left out: their lesions are in the data set"
+        yield f"{name}: {test['n_images']} images; {out} left out: their lesions are in the data set"
     if audit["no_lesion_id"]:
         count = audit["no_lesion_id"]
-        yield f"{count} pictures have no lesion id and count as lesions of their own; see --group_column"
+        yield f"{count} images have no lesion id and count as lesions of their own; see --group_column"
     duplicates = audit["duplicates"]
     if duplicates["lesions_merged"]:
-        yield f"{len(duplicates['pairs'])} pairs of pictures show one lesion under two ids; these are kept together"
+        yield f"{len(duplicates['pairs'])} pairs of images show one lesion under two ids; these are kept together"
     if duplicates["pairs_across_splits"]:
-        yield f"{duplicates['pairs_across_splits']} pairs of pictures of one lesion lie in two splits; see audit.json"
+        yield f"{duplicates['pairs_across_splits']} pairs of images of one lesion lie in two splits; see audit.json"
     if audit["skipped_images"]:
-        yield f"{len(audit['skipped_images'])} unreadable pictures left out, see audit.json"
+        yield f"{len(audit['skipped_images'])} unreadable images left out, see audit.json"
     yield f"fingerprint {audit['fingerprint']}"
 
 

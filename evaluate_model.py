@@ -1,4 +1,4 @@
-"""Measure a trained model on a split of the data set, apply it to any pictures, or compare two models.
+"""Measure a trained model on a split of the data set, apply it to any images, or compare two models.
 
     python evaluate_model.py --model runs/deit-tiny --dataset data/ham10000 --split test
     python evaluate_model.py --model you/name --images lesion.jpg
@@ -7,7 +7,7 @@
 
 The first writes metrics.json (95 % intervals from a bootstrap over lesions), predictions.csv (the ISIC 2018 form),
 ground_truth.csv, figures, and report.html, which shows all of it and works without a network. --tta, --by_lesion,
---robustness and --maps add to it. Pictures without a ground truth get an answer each, and --output is optional.
+--robustness and --maps add to it. Images without a ground truth get an answer each, and --output is optional.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def own_options() -> argparse.ArgumentParser:
     add("--model", help="a run folder of train.py, any model folder, or a Hub id")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset", help="folder that data_prep.py wrote, or a Hub id")
-    what.add_argument("--images", type=Path, help="a picture, or a folder of them (.jpg, .jpeg, .png, also below it)")
+    what.add_argument("--images", type=Path, help="an image, or a folder of them (.jpg, .jpeg, .png, also below it)")
     what.add_argument(
         "--compare",
         nargs="+",
@@ -51,7 +51,7 @@ def own_options() -> argparse.ArgumentParser:
         help="folder for the results (default: `evaluation` in the model's folder; another split: `evaluation-SPLIT`; "
         "of --compare: `comparison`)",
     )
-    add("--batch_size", type=int, default=BATCH_SIZE, help=f"pictures a forward pass (default: {BATCH_SIZE})")
+    add("--batch_size", type=int, default=BATCH_SIZE, help=f"images a forward pass (default: {BATCH_SIZE})")
     add(
         "--prevalence",
         type=float,
@@ -65,12 +65,12 @@ def own_options() -> argparse.ArgumentParser:
         default="none",
         help="measure as well what the mean over mirrored (4), or turned and mirrored (8) views gives (default: none)",
     )
-    add("--by_lesion", action="store_true", help="measure as well the mean over all pictures of a lesion")
+    add("--by_lesion", action="store_true", help="measure as well the mean over all images of a lesion")
     add(
         "--robustness",
         type=int,
         metavar="N",
-        help="measure as well, on N pictures drawn at random (0: all), the accuracy under blur, brightness, colour "
+        help="measure as well, on N images drawn at random (0: all), the accuracy under blur, brightness, color "
         "cast, JPEG, rotation, scale and crop: 40 passes over them",
     )
     add("--maps", action="store_true", help="draw where the model looked, and test whether the maps mean something")
@@ -107,7 +107,7 @@ def main() -> None:
     if arguments.compare:
         compare(arguments.compare, arguments.output)
     elif arguments.images:
-        evaluate_pictures(arguments)
+        evaluate_images(arguments)
     else:
         evaluate_split(arguments)
     if arguments.output:
@@ -148,22 +148,22 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
     write_results(arguments, about, predictor, part, measured)
 
 
-def evaluate_pictures(arguments: argparse.Namespace) -> None:
-    """Answers for one picture or each of a folder; measures the model where there is a ground truth."""
-    from lesions.evaluation.image_folder import PictureFolder
+def evaluate_images(arguments: argparse.Namespace) -> None:
+    """Answers for one image or each of a folder; measures the model where there is a ground truth."""
+    from lesions.evaluation.image_folder import ImageFolder
     from lesions.evaluation.prediction import Predictor
-    from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_picture, find_point
+    from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image, find_point
 
-    pictures = PictureFolder(arguments.images)
+    images = ImageFolder(arguments.images)
     predictor = Predictor(local_folder(arguments.model, "model"))
     labels = predictor.labels
     truth = None
     if arguments.ground_truth:
         from lesions.ground_truth import read_ground_truth
 
-        truth = read_ground_truth(arguments.ground_truth, labels, pictures.names)
-    probabilities = predictor.probabilities(pictures, arguments.batch_size)
-    pictures.raise_if_broken()
+        truth = read_ground_truth(arguments.ground_truth, labels, images.names)
+    probabilities = predictor.probabilities(images, arguments.batch_size)
+    images.raise_if_broken()
     if truth is not None:
         from lesions.metrics.measured import Measured
 
@@ -175,21 +175,21 @@ def evaluate_pictures(arguments: argparse.Namespace) -> None:
             "dataset_fingerprint": None,
         }
         measured = Measured(probabilities, truth["dx"].map(labels.index).to_numpy(), labels, truth)
-        return write_results(arguments, about, predictor, pictures, measured)
+        return write_results(arguments, about, predictor, images, measured)
     if arguments.output:
         from lesions.ground_truth import write_predictions
 
-        write_predictions(arguments.output / "predictions.csv", pictures.names, probabilities, labels)
+        write_predictions(arguments.output / "predictions.csv", images.names, probabilities, labels)
     point = find_point(record_of(predictor.folder))
-    if len(pictures) == 1:
-        print(describe_picture(arguments.images.name, probabilities[0], labels, point))
+    if len(images) == 1:
+        print(describe_image(arguments.images.name, probabilities[0], labels, point))
     else:
-        print(describe_folder(pictures.names, probabilities, labels, point))
+        print(describe_folder(images.names, probabilities, labels, point))
     print(f"\n{NO_DIAGNOSIS}")
 
 
 def write_results(
-    arguments: argparse.Namespace, about: dict[str, Any], predictor: Predictor, pictures: Any, measured: Measured
+    arguments: argparse.Namespace, about: dict[str, Any], predictor: Predictor, images: Any, measured: Measured
 ) -> None:
     """Computes every figure, writes metrics.json, the CSV files, the figures and the page, and prints a summary."""
     from lesions.evaluation.metrics_json import build_report
@@ -201,7 +201,7 @@ def write_results(
     for name in FIGURES_ON_REQUEST:  # an earlier evaluation into this folder may have been asked for more
         (output / name).unlink(missing_ok=True)
     report = build_report(about, measured, record, arguments.prevalence)
-    report |= measure_more(arguments, predictor, pictures, measured)
+    report |= measure_more(arguments, predictor, images, measured)
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
     write_ground_truth(output / "ground_truth.csv", measured.rows, [measured.labels[n] for n in measured.truth])
     write_figures(output, report, measured)
@@ -211,16 +211,16 @@ def write_results(
 
 
 def measure_more(
-    arguments: argparse.Namespace, predictor: Predictor, pictures: Any, measured: Measured
+    arguments: argparse.Namespace, predictor: Predictor, images: Any, measured: Measured
 ) -> dict[str, Any]:
-    """What was asked for besides: sections of metrics.json, and the pictures of --maps."""
+    """What was asked for besides: sections of metrics.json, and the images of --maps."""
     from lesions.evaluation.comparison import paired_differences
     from lesions.evaluation.prediction import VIEWS
 
     more: dict[str, Any] = {}
     if arguments.tta != "none":
         alone = predictor.seconds
-        answers = predictor.probabilities(pictures, arguments.batch_size, arguments.tta, "all views")
+        answers = predictor.probabilities(images, arguments.batch_size, arguments.tta, "all views")
         several = measured.of_probabilities(answers)
         more["test_time_augmentation"] = {
             "views": arguments.tta,
@@ -239,16 +239,14 @@ def measure_more(
     if arguments.robustness is not None:
         from lesions.evaluation.robustness import measure_robustness
 
-        more["robustness"] = measure_robustness(
-            predictor, pictures, measured, arguments.robustness, arguments.batch_size
-        )
+        more["robustness"] = measure_robustness(predictor, images, measured, arguments.robustness, arguments.batch_size)
     if arguments.maps:
         from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
         from lesions.report.figures import save_examples
 
         model = load_to_explain(predictor)
-        save_examples(arguments.output / "examples.png", explain_examples(predictor, model, pictures, measured))
-        more["maps"] = deletion_test(predictor, model, pictures, measured, arguments.batch_size)
+        save_examples(arguments.output / "examples.png", explain_examples(predictor, model, images, measured))
+        more["maps"] = deletion_test(predictor, model, images, measured, arguments.batch_size)
     return more
 
 
@@ -265,7 +263,7 @@ def write_figures(output: Path, report: dict[str, Any], measured: Measured) -> N
     figures.save_reliability(output / "reliability.png", report["calibration"], title)
     figures.save_selective(output / "selective.png", report["selective"], title)
     if "robustness" in report:
-        changed = f"{report['dataset']}: {report['robustness']['n_images']} pictures, changed"
+        changed = f"{report['dataset']}: {report['robustness']['n_images']} images, changed"
         figures.save_robustness(output / "robustness.png", report["robustness"], changed)
 
 

@@ -79,7 +79,7 @@ def own_options() -> argparse.ArgumentParser:
         "--side",
         type=int,
         metavar="PIXELS",
-        help="side of the pictures that the model is to see from now on, where it is another than the model's own; the "
+        help="side of the images that the model is to see from now on, where it is another than the model's own; the "
         "positions of a DeiT or ViT are interpolated once",
     )
     add(
@@ -87,15 +87,15 @@ def own_options() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="PIXELS",
-        help="side of the pictures in the first epochs, for speed; DeiT and ViT interpolate their positions",
+        help="side of the images in the first epochs, for speed; DeiT and ViT interpolate their positions",
     )
-    add("--low_epochs", type=float, default=0, help="how many epochs take pictures of --low_side (default: 0)")
+    add("--low_epochs", type=float, default=0, help="how many epochs take images of --low_side (default: 0)")
     add(
         "--mixing",
         type=float,
         default=0,
         metavar="SHARE",
-        help="share of the batches whose pictures are mixed in pairs, by mixup or CutMix (default: 0)",
+        help="share of the batches whose images are mixed in pairs, by mixup or CutMix (default: 0)",
     )
     add(
         "--teacher",
@@ -181,9 +181,9 @@ def build_trainer(
     import torch
     import transformers
 
-    from lesions.model.inputs import LesionPictures, collate
+    from lesions.model.inputs import LesionImages, collate
     from lesions.model.loading import load_for_training, load_processor
-    from lesions.model.resolution import see_whole_picture, take_pictures_of
+    from lesions.model.resolution import see_whole_image, take_images_of
     from lesions.training.augmentation import Augmentation
     from lesions.training.distillation import Distillation, Teacher, Teachers
     from lesions.training.trainer import WeightedTrainer, compute_metrics
@@ -195,11 +195,11 @@ def build_trainer(
     own_run = earlier and Path(options.model).is_dir()  # one on the Hub is named itself
     began_from = earlier["base_model"] if own_run else public_name(options.model)
     processor = load_processor(folder)
-    see_whole_picture(processor)
+    see_whole_image(processor)
     augmentation = Augmentation(training.seed, options.low_side, options.low_epochs)
     model = load_for_training(folder, labels, options.from_scratch, options.new_head)
     if options.side:
-        take_pictures_of(options.side, model, processor)
+        take_images_of(options.side, model, processor)
     counts = count_labels(dataset["train"], labels)
     weights = class_weights(options.class_weights, counts)
     teachers = [Teacher(local_folder(name, "model"), labels, processor) for name in teacher_names(options)]
@@ -212,8 +212,8 @@ def build_trainer(
         mixing=options.mixing,
         teacher=Teachers(teachers) if teachers else None,
         distillation=Distillation(options.distillation, options.distillation_alpha, options.distillation_temperature),
-        train_dataset=LesionPictures(dataset["train"], processor, augmentation, keep=True),
-        eval_dataset=LesionPictures(dataset["validation"], processor, keep=True),
+        train_dataset=LesionImages(dataset["train"], processor, augmentation, keep=True),
+        eval_dataset=LesionImages(dataset["validation"], processor, keep=True),
         data_collator=collate,
         processing_class=processor,
         compute_metrics=compute_metrics,
@@ -265,11 +265,11 @@ def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, A
 
 
 def count_labels(rows: Dataset, labels: list[str]) -> dict[str, int]:
-    """Pictures of each diagnosis. Raises InputError where one has none, since it could not be learnt."""
+    """Images of each diagnosis. Raises InputError where one has none, since it could not be learnt."""
     counts = Counter(rows["label"])
     empty = [name for number, name in enumerate(labels) if not counts[number]]
     if empty:
-        raise InputError(f"the training split holds no picture of {', '.join(empty)}")
+        raise InputError(f"the training split holds no image of {', '.join(empty)}")
     return {name: counts[number] for number, name in enumerate(labels)}
 
 

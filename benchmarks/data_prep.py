@@ -1,10 +1,10 @@
-"""data_prep.py against the plain way (`datasets`' own map), on the same pictures, in one run; and how it grows.
+"""data_prep.py against the plain way (`datasets`' own map), on the same images, in one run; and how it grows.
 
     python -m benchmarks.data_prep /path/to/ham10000
     python -m benchmarks.data_prep --grow
 
-The first draws 2,000 pictures, brings them to the 600x450 pixels of HAM10000's release, and lets both ways make
-Parquet splits of pictures whose shorter side is 256. The second generates small pictures, up to 200,000.
+The first draws 2,000 images, brings them to the 600x450 pixels of HAM10000's release, and lets both ways make
+Parquet splits of images whose shorter side is 256. The second generates small images, up to 200,000.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from lesions.data.duplicates.groups import describe_pairs, group_lesions
 from lesions.data.metadata import find_metadata, read_metadata
 from lesions.diagnoses import CODES
 from lesions.faults import Faults
-from lesions.images import decode, find_pictures
+from lesions.images import decode, find_images
 
 ROOT = Path(__file__).parent.parent
-PICTURES = 2_000
+IMAGES = 2_000
 ROWS = (10_000, 50_000, 200_000)
 SPLIT_ROWS = 1_000_000
 
@@ -62,8 +62,8 @@ for name, part in parts.items():
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, nargs="?", help="folder with HAM10000_metadata.csv and the pictures")
-    parser.add_argument("--grow", action="store_true", help=f"generated pictures: {', '.join(map(str, ROWS))}")
+    parser.add_argument("source", type=Path, nargs="?", help="folder with HAM10000_metadata.csv and the images")
+    parser.add_argument("--grow", action="store_true", help=f"generated images: {', '.join(map(str, ROWS))}")
     arguments = parser.parse_args()
     if not arguments.source and not arguments.grow:
         parser.error("give a folder, or --grow")
@@ -74,19 +74,19 @@ def main() -> None:
 
 
 def compare(source: Path) -> None:
-    """Both ways over the same pictures."""
+    """Both ways over the same images."""
     cores = len(os.sched_getaffinity(0))
     with TemporaryDirectory() as name:
         folder = Path(name, "source")
         folder.mkdir()
-        table = read_metadata(find_metadata(source), Faults()).sample(PICTURES, random_state=0)
-        pictures = find_pictures(source, Faults(), wanted=set(table["image_id"]))
+        table = read_metadata(find_metadata(source), Faults()).sample(IMAGES, random_state=0)
+        images = find_images(source, Faults(), wanted=set(table["image_id"]))
         for image_id in tqdm(table["image_id"], desc="enlarging"):
-            decode(pictures[image_id]).resize((600, 450)).save(folder / f"{image_id}.jpg", quality=90)
+            decode(images[image_id]).resize((600, 450)).save(folder / f"{image_id}.jpg", quality=90)
         table.to_csv(folder / "HAM10000_metadata.csv", index=False)
 
-        print(f"{PICTURES} pictures of 600x450 on {cores} cores")
-        print(f"{'what':<28}{'seconds':>9}{'pictures/s':>12}{'peak MB':>9}{'MB written':>12}")
+        print(f"{IMAGES} images of 600x450 on {cores} cores")
+        print(f"{'what':<28}{'seconds':>9}{'images/s':>12}{'peak MB':>9}{'MB written':>12}")
         ways = {
             "plain": [sys.executable, "-c", PLAIN_WAY, str(folder), f"{name}/plain", str(cores)],
             "data_prep.py": [
@@ -102,14 +102,14 @@ def compare(source: Path) -> None:
         for way, command in ways.items():
             seconds[way], peak = run(command)
             written = sum(file.stat().st_size for file in Path(name, way).rglob("*.parquet")) / 2**20
-            rate = PICTURES / seconds[way]
+            rate = IMAGES / seconds[way]
             print(f"{way:<28}{seconds[way]:>9.1f}{rate:>12.0f}{peak:>9.0f}{written:>12.0f}", flush=True)
         print(f"data_prep.py is {seconds['plain'] / seconds['data_prep.py']:.1f} times as fast")
 
 
 def grow() -> None:
-    """Seconds of each stage and peak memory of the whole, by the number of pictures."""
-    print(f"{'rows':>9}{'split':>9}{'audit':>9}{'whole run':>11}{'pictures/s':>12}{'peak MB':>9}")
+    """Seconds of each stage and peak memory of the whole, by the number of images."""
+    print(f"{'rows':>9}{'split':>9}{'audit':>9}{'whole run':>11}{'images/s':>12}{'peak MB':>9}")
     for count in ROWS:
         with TemporaryDirectory() as name:
             folder = Path(name, "source")
@@ -123,7 +123,7 @@ def grow() -> None:
 
 
 def generate(folder: Path | None, count: int) -> pd.DataFrame:
-    """A table of `count` rows in HAM10000's form, three pictures to two lesions, and small pictures in `folder`."""
+    """A table of `count` rows in HAM10000's form, three images to two lesions, and small images in `folder`."""
     random = np.random.RandomState(0)
     lesions = np.sort(random.randint(0, count * 2 // 3, count))
     dx = random.choice(CODES, count * 2 // 3, p=[0.03, 0.05, 0.11, 0.01, 0.11, 0.67, 0.02])

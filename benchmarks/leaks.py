@@ -2,8 +2,8 @@
 
     python -m benchmarks.leaks /path/to/ham10000
 
-Recall: pairs of pictures with one lesion_id; and pictures that are turned, cropped, rescaled and recompressed here,
-searched for among all others. False alarms: random pairs of pictures of different lesions, and pairs of different
+Recall: pairs of images with one lesion_id; and images that are turned, cropped, rescaled and recompressed here,
+searched for among all others. False alarms: random pairs of images of different lesions, and pairs of different
 diagnoses among those that the whole search finds.
 """
 
@@ -25,10 +25,10 @@ from lesions.data.duplicates.search import find_pairs
 from lesions.data.duplicates.verification import score_pairs
 from lesions.data.metadata import find_metadata, read_metadata
 from lesions.faults import Faults
-from lesions.images import decode, find_pictures
+from lesions.images import decode, find_images
 
 RANDOM_PAIRS = 100_000
-ALTERED = 40  # pictures in each of the WAYS
+ALTERED = 40  # images in each of the WAYS
 WAYS = {
     "turned by 90 degrees": lambda image: image.rotate(90, expand=True),
     "turned by 35 degrees": lambda image: image.rotate(35, resample=Image.Resampling.BICUBIC),
@@ -55,14 +55,14 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="folder with HAM10000_metadata.csv and the pictures")
+    parser.add_argument("source", type=Path, help="folder with HAM10000_metadata.csv and the images")
     source = parser.parse_args().source
     table = read_metadata(find_metadata(source), Faults())
-    pictures = find_pictures(source, Faults(), wanted=set(table["image_id"]))
-    paths = [pictures[name] for name in table["image_id"]]
+    images = find_images(source, Faults(), wanted=set(table["image_id"]))
+    paths = [images[name] for name in table["image_id"]]
     print(f"{'pairs':<40}{'n':>8}{'found':>8}{'share':>10}")
     known_pairs(table, paths)
-    altered_pictures(table, paths)
+    altered_images(table, paths)
 
 
 def known_pairs(table: pd.DataFrame, paths: list[Path]) -> None:
@@ -78,8 +78,8 @@ def known_pairs(table: pd.DataFrame, paths: list[Path]) -> None:
         _report(name, len(pairs), int((score_pairs(paths, keypoints, pairs, -1) > 0).sum()))
 
 
-def altered_pictures(table: pd.DataFrame, paths: list[Path]) -> None:
-    """The whole search, for pictures made here from others: candidates and verification."""
+def altered_images(table: pd.DataFrame, paths: list[Path]) -> None:
+    """The whole search, for images made here from others: candidates and verification."""
     chosen = np.random.RandomState(1).permutation(len(table))[: ALTERED * len(WAYS)].reshape(len(WAYS), ALTERED)
     with TemporaryDirectory() as folder:
         all_paths, expected = list(paths), {}
@@ -100,7 +100,7 @@ def altered_pictures(table: pd.DataFrame, paths: list[Path]) -> None:
     dx = table["dx"].to_numpy()
     crossing = int((dx[own["first"]] != dx[own["second"]]).sum())
     _report("found in HAM10000, two diagnoses", len(own), crossing)
-    print(f"the search among {len(all_paths)} pictures took {seconds:.0f} seconds")
+    print(f"the search among {len(all_paths)} images took {seconds:.0f} seconds")
 
 
 def _report(name: str, count: int, found: int) -> None:

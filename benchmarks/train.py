@@ -3,9 +3,9 @@
     python -m benchmarks.train --dataset data/ham10000 --model facebook/deit-tiny-distilled-patch16-224
     python -m benchmarks.train --dataset data/ham10000 --model facebook/deit-tiny-distilled-patch16-224 --quality 0.655
 
-The first prints pictures a second and peak memory of each way, as the median of rounds that take turns, and how
+The first prints images a second and peak memory of each way, as the median of rounds that take turns, and how
 memory grows with the batch. The second prints the minutes until validation macro-F1 first passes a mark.
-Each measurement is a process of its own, on pictures that it has seen once already.
+Each measurement is a process of its own, on images that it has seen once already.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from lesions.dataset import label_names, load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder
 from lesions.model.loading import load_for_training, load_processor
-from lesions.model.resolution import picture_side
+from lesions.model.resolution import image_side
 from lesions.training.recipes import parse_with_recipe
 from lesions.training.trainer import compute_metrics
 
 WAYS = {
     "train.py": "train.py's own Trainer: augmentation, weights, logging",
-    "limit": "forward, backward and optimiser on tensors in memory, in the same precision",
+    "limit": "forward, backward and optimizer on tensors in memory, in the same precision",
     "plain": "Trainer, set_transform and the image processor, float32",
 }
 QUALITY_EPOCHS = 20
@@ -114,8 +114,8 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
         model = kind.from_pretrained(folder, dtype=torch.float32, num_labels=len(labels), ignore_mismatched_sizes=True)
 
     def transform(rows: dict[str, list]) -> dict[str, Any]:
-        pictures = processor([image.convert("RGB") for image in rows["image"]], return_tensors="pt")
-        return {"pixel_values": pictures["pixel_values"], "labels": rows["label"]}
+        images = processor([image.convert("RGB") for image in rows["image"]], return_tensors="pt")
+        return {"pixel_values": images["pixel_values"], "labels": rows["label"]}
 
     if options.quality is None:
         dataset["train"] = few(dataset["train"], options.steps * options.batch)
@@ -135,13 +135,13 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
 
 
 def limit(options: argparse.Namespace) -> float:
-    """Pictures a second of the model alone."""
+    """Images a second of the model alone."""
     folder = local_folder(options.model, "model")
     labels = label_names(load_splits(options.dataset, "train"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_for_training(folder, labels, options.from_scratch, new_head=True).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    side = picture_side(load_processor(folder))
+    side = image_side(load_processor(folder))
     pixels = torch.randn(options.batch, 3, side, side, device=device)
     truth = torch.arange(options.batch, device=device) % len(labels)
     for step in range(2 * options.steps):
@@ -160,8 +160,8 @@ def limit(options: argparse.Namespace) -> float:
 
 
 def measure(options: argparse.Namespace) -> dict[str, float | None]:
-    """One way, in this process: pictures a second and MiB, or the seconds to the mark."""
-    steps = 2 * options.steps  # the first time round, pictures are decoded
+    """One way, in this process: images a second and MiB, or the seconds to the mark."""
+    steps = 2 * options.steps  # the first time round, images are decoded
     never = {"eval_strategy": "no", "save_strategy": "no"}
     if options.only != "plain":
         keep_freed_memory()  # as train.py does
@@ -210,7 +210,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("recipe", nargs="*", help="recipe of train.py, for its own loop")
     parser.add_argument("--dataset", required=True, help="folder that data_prep.py wrote, or a Hub id")
     parser.add_argument("--model", required=True, help="pretrained DeiT or ViT, a folder or a Hub id")
-    parser.add_argument("--batch", type=int, default=32, help="pictures a step (default: 32)")
+    parser.add_argument("--batch", type=int, default=32, help="images a step (default: 32)")
     parser.add_argument(
         "--steps", type=int, default=20, help="steps that are timed, after as many to warm up (default: 20)"
     )
@@ -245,7 +245,7 @@ def main() -> None:
     for way, what in WAYS.items():
         memory = max(one["mebibytes"] for one in measured[way])
         share = speeds["train.py"] / speeds[way]
-        print(f"  {way:9}{speeds[way]:8.1f} pictures a second, {memory:6.0f} MiB; train.py is {share:.2f} x ({what})")
+        print(f"  {way:9}{speeds[way]:8.1f} images a second, {memory:6.0f} MiB; train.py is {share:.2f} x ({what})")
     for batch in (options.batch * 2, options.batch * 4):
         memory = in_a_process(options, "train.py", batch=batch, steps=3)["mebibytes"]
         print(f"  train.py with batches of {batch}: {memory:.0f} MiB")

@@ -16,7 +16,7 @@ def keep_freed_memory() -> None:
     """Lets glibc keep the memory that one step frees for the next step.
 
     It would hand every block over 32 MiB back to the system at once, and get it again page by page: a fifth of the
-    time of a step of DeiT-tiny with 32 pictures of 224 pixels on two cores. Other C libraries are left alone.
+    time of a step of DeiT-tiny with 32 images of 224 pixels on two cores. Other C libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

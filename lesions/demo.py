@@ -34,15 +34,15 @@ def main() -> None:
         done = subprocess.run([sys.executable, *step.split()])
         if done.returncode:
             sys.exit(done.returncode)
-    classify_one_picture()
+    classify_one_image()
     metrics = json.loads(Path(RUN, "evaluation", "metrics.json").read_text())["metrics"]
     print("\nmacro-F1 on the test split {value:.3f} [{low:.3f}, {high:.3f}]".format(**metrics["f1_macro"]), end="")
     print("; guessing gives about 0.14")
     print(WHAT_LIES_WHERE)
 
 
-def classify_one_picture() -> None:
-    """Asks the trained model about one test picture, as any user of the published model would."""
+def classify_one_image() -> None:
+    """Asks the trained model about one test image, as any user of the published model would."""
     from datasets import load_dataset
     from transformers import pipeline
 

@@ -16,7 +16,7 @@ class Diagnosis:
 
 
 # In the column order of the official ISIC 2018 Task 3 files. HAM10000 files actinic keratosis and
-# intraepithelial carcinoma together; like the challenge's own organisers we count them as malignant.
+# intraepithelial carcinoma together; like the challenge's own organizers we count them as malignant.
 DIAGNOSES = (
     Diagnosis("mel", "Melanoma", malignant=True),
     Diagnosis("nv", "Melanocytic nevus", malignant=False),

@@ -14,7 +14,7 @@ from lesions.files import whole_file
 
 
 def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:
-    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row a picture, as ISIC 2018 Task 3 takes it.
+    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row an image, as ISIC 2018 Task 3 takes it.
 
     All digits, so that rounding neither ties two diagnoses nor moves a metric.
     """
@@ -33,7 +33,7 @@ def read_predictions(path: Path) -> tuple[NDArray[np.float64], list[str], list[s
 def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
     """Writes `image_id,lesion_id,dx` beside the predictions, so that others can measure them again.
 
-    `rows` has a row a picture: `image`, and `lesion_id` where it is known.
+    `rows` has a row an image: `image`, and `lesion_id` where it is known.
     """
     table = rows[[name for name in ("image", "lesion_id") if name in rows]].rename(columns={"image": "image_id"})
     with whole_file(path) as partial:
@@ -43,8 +43,8 @@ def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
 def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.DataFrame:
     """The true diagnosis of each of `images`, in their order: columns `dx` and, where the file has it, `lesion_id`.
 
-    Takes the ISIC one-hot form (`image,MEL,NV,...`) and HAM10000's (`image_id,dx`). Rows of other pictures are
-    ignored. Raises InputError that names every picture without exactly one known diagnosis.
+    Takes the ISIC one-hot form (`image,MEL,NV,...`) and HAM10000's (`image_id,dx`). Rows of other images are
+    ignored. Raises InputError that names every image without exactly one known diagnosis.
     """
     try:
         table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
@@ -61,8 +61,8 @@ def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.Da
         )
     faults = Faults()
     known = table[table["image"].isin(images)]
-    faults.add("picture without ground truth", *sorted(set(images) - set(known["image"])))
-    faults.add("picture with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
+    faults.add("image without ground truth", *sorted(set(images) - set(known["image"])))
+    faults.add("image with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
     faults.add("no diagnosis that the model knows", *known["image"][~known["dx"].isin(labels)])
     faults.raise_if_any(f"mend {path}; the model tells apart {', '.join(labels)}")
     return known.set_index("image").loc[images].reset_index()

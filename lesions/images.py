@@ -1,4 +1,4 @@
-"""Pictures: find them, decode them whole, bring them to the form in which the data set keeps them."""
+"""Images: find them, decode them whole, bring them to the form in which the data set keeps them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 JPEG_QUALITY = 95
 
 
-class BadPicture(Exception):
-    """A file that can't be decoded as a whole picture; the message says why."""
+class BadImage(Exception):
+    """A file that can't be decoded as a whole image; the message says why."""
 
 
-def find_pictures(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:
-    """Every picture below `folder` by its file name without suffix, optionally only the `wanted` names.
+def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:
+    """Every image below `folder` by its file name without suffix, optionally only the `wanted` names.
 
-    Kaggle's release holds each picture twice, in folders that differ in case only: equal copies are one
-    picture, unequal ones a fault.
+    Kaggle's release holds each image twice, in folders that differ in case only: equal copies are one
+    image, unequal ones a fault.
     """
     found: dict[str, Path] = {}
     for place, folders, names in os.walk(folder):
@@ -34,30 +34,30 @@ def find_pictures(folder: Path, faults: Faults, wanted: set[str] | None = None) 
                 continue
             first = found.setdefault(path.stem, path)
             if first != path and first.read_bytes() != path.read_bytes():
-                faults.add("two different pictures of one name", f"{first} and {path}")
+                faults.add("two different images of one name", f"{first} and {path}")
     return found
 
 
-def decode(picture: Path | bytes) -> Image.Image:
-    """The upright RGB picture, fully decoded. Raises BadPicture where it is unreadable or truncated."""
+def decode(source: Path | bytes) -> Image.Image:
+    """The upright RGB image, fully decoded. Raises BadImage where it is unreadable or truncated."""
     try:
-        with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits of grey, which convert() would cut off at 255
+            if upright.mode.startswith("I"):  # 16 bits of gray, which convert() would cut off at 255
                 upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
             return upright.convert("RGB")
     except UnidentifiedImageError as error:
-        raise BadPicture("not a picture in a format that Pillow knows") from error
+        raise BadImage("not an image in a format that Pillow knows") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadPicture(str(error)) from error
+        raise BadImage(str(error)) from error
 
 
 def prepare(path: Path, shorter_side: int) -> bytes:
-    """The file's picture as RGB JPEG bytes, upright, its shorter side at most `shorter_side` pixels, aspect kept.
+    """The file's image as RGB JPEG bytes, upright, its shorter side at most `shorter_side` pixels, aspect kept.
 
     A JPEG that is so already keeps its bytes: encoding it again would only lose detail.
-    Raises BadPicture where it can't be decoded whole.
+    Raises BadImage where it can't be decoded whole.
     """
     content = path.read_bytes()
     image = decode(content)

@@ -22,7 +22,7 @@ def record_of(folder: Path) -> dict[str, Any] | None:
 def check_division(records: dict[str, dict[str, Any] | None], title: str, fingerprint: str) -> None:
     """Raises InputError where a model, by name, was trained on another division of the data set `title` than this one.
 
-    It may have learnt from the pictures that are validation and test here.
+    It may have learnt from the images that are validation and test here.
     """
     faults = Faults()
     for name, record in records.items():

@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--publish_examples",
         action="store_true",
-        help="show the pictures that evaluate_model.py --maps drew as well; mind the licence of the data set",
+        help="show the images that evaluate_model.py --maps drew as well; mind the license of the data set",
     )
     add("--export", type=Path, metavar="FOLDER", help="write what a push would send into a new folder instead")
     arguments = parser.parse_args()

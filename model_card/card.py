@@ -17,8 +17,8 @@ from lesions.run_folder import CURVES, RECORD
 
 BOX = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")  # on top
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
-LICENCES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # of other data only their owner knows
-EXAMPLES = "examples.png"  # shows pictures of the data set
+LICENSES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # of other data only their owner knows
+EXAMPLES = "examples.png"  # shows images of the data set
 
 
 def write_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> Path:
@@ -84,7 +84,7 @@ def _metadata(
     dataset = training["dataset"]["name"] if training else None
     return ModelCardData(
         model_name=(hub_model_id or run.resolve().name).split("/")[-1],
-        license=LICENCES[kind],
+        license=LICENSES[kind],
         library_name="transformers",
         pipeline_tag="image-classification",
         # The Hub takes ids here; the name of a folder would be no id.

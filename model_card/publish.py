@@ -16,7 +16,7 @@ from lesions.files import read_json, whole_folder, write_text
 from lesions.run_folder import CURVES
 from model_card.card import EXAMPLES, write_card
 
-# Checkpoints, optimiser states and pickles are never among it.
+# Checkpoints, optimizer states and pickles are never among it.
 PUBLISHED = [
     "README.md",
     "*.json",
@@ -38,7 +38,7 @@ class Destination:
     revision: str | None = None  # a branch, created where it is not there
     tag: str | None = None  # put on the commit
     create_pr: bool = False  # open a pull request instead of committing
-    publish_examples: bool = False  # with pictures of the data set
+    publish_examples: bool = False  # with images of the data set
 
 
 def check_access(hub_model_id: str | None, token: str | None = None, private: bool = False) -> None:

@@ -22,8 +22,8 @@ from lesions.diagnoses import name_of
 from lesions.files import write_text
 from lesions.plotting import save_figure, styled
 
-EXAMPLES = 8  # pictures of each diagnosis in the grid
-SAMPLED = 300  # pictures of each diagnosis whose brightness and colour are measured
+EXAMPLES = 8  # images of each diagnosis in the grid
+SAMPLED = 300  # images of each diagnosis whose brightness and color are measured
 MANY = 12  # bars, at most, of a kind
 # Columns whose values are shown by diagnosis: column, title, and what to make of it.
 CATEGORIES = (
@@ -51,17 +51,15 @@ class Reading:
 
 
 def explore(
-    folder: Path, table: pd.DataFrame, pictures: dict[str, Path], read_picture: Callable[[str], bytes], title: str
+    folder: Path, table: pd.DataFrame, images: dict[str, Path], read_image: Callable[[str], bytes], title: str
 ) -> list[Reading]:
     """Writes the figures, README.md and index.html (self-contained) into `folder`; returns the readings."""
     table = table[table["split"].isin(SHARES)]
-    table = table.assign(
-        pixels=[_size(pictures[name]) for name in tqdm(table["image_id"], desc="sizes", unit="picture")]
-    )
-    readings = [_classes(folder, table), _pictures_a_lesion(folder, table), _ages(folder, table)]
+    table = table.assign(pixels=[_size(images[name]) for name in tqdm(table["image_id"], desc="sizes", unit="image")])
+    readings = [_classes(folder, table), _images_per_lesion(folder, table), _ages(folder, table)]
     readings += [_shares(folder, table, *category) for category in CATEGORIES]
     readings += [_sizes(folder, table), _missing(folder, table)]
-    readings += [_colours(folder, table, read_picture), _examples(folder, table, read_picture)]
+    readings += [_colors(folder, table, read_image), _examples(folder, table, read_image)]
     found = [reading for reading in readings if reading]  # a column without values has no figure
 
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
@@ -90,7 +88,7 @@ def _classes(folder: Path, table: pd.DataFrame) -> Reading:
     first, last = images.index[0], images.index[-1]
     with styled(figsize=(8, 0.5 * len(images) + 1.5)) as (figure, axes):
         rows = np.arange(len(images))
-        for offset, (label, counts) in enumerate({"pictures": images, "lesions": lesions[images.index]}.items()):
+        for offset, (label, counts) in enumerate({"images": images, "lesions": lesions[images.index]}.items()):
             bars = axes.barh(rows + 0.4 * offset, counts, 0.38, label=label)
             axes.bar_label(bars, padding=3)
         axes.set_yticks(rows + 0.2, [f"{name_of(dx)} ({dx})" for dx in images.index])
@@ -102,25 +100,25 @@ def _classes(folder: Path, table: pd.DataFrame) -> Reading:
     return Reading(
         "classes.png",
         "Diagnoses",
-        f"{name_of(first)} makes up {_percent(share)} of the pictures, {times:.0f} times as many as {name_of(last)}. "
+        f"{name_of(first)} makes up {_percent(share)} of the images, {times:.0f} times as many as {name_of(last)}. "
         f"A model that always answered {first} would reach an accuracy of {share:.2f} and a balanced accuracy of "
         f"{1 / len(images):.2f}, so accuracy alone says little here.",
     )
 
 
-def _pictures_a_lesion(folder: Path, table: pd.DataFrame) -> Reading:
+def _images_per_lesion(folder: Path, table: pd.DataFrame) -> Reading:
     counts = table["lesion_id"].value_counts().value_counts().sort_index()
     with styled(figsize=(7, 3.5)) as (figure, axes):
         axes.bar_label(axes.bar(counts.index.astype(str), counts), padding=2)
-        axes.set(xlabel="pictures of one lesion", ylabel="lesions", ylim=(0, counts.max() * 1.1))
-        save_figure(figure, folder / "pictures_a_lesion.png")
+        axes.set(xlabel="images per lesion", ylabel="lesions", ylim=(0, counts.max() * 1.1))
+        save_figure(figure, folder / "images_per_lesion.png")
     several = counts[counts.index > 1]
-    pictures = int((several * several.index).sum())
+    images = int((several * several.index).sum())
     return Reading(
-        "pictures_a_lesion.png",
-        "Pictures a lesion",
+        "images_per_lesion.png",
+        "Images per lesion",
         f"{several.sum()} of {counts.sum()} lesions were photographed more than once, up to {counts.index[-1]} times; "
-        f"{_percent(pictures / len(table))} of all pictures show such a lesion. A split by picture would put many of "
+        f"{_percent(images / len(table))} of all images show such a lesion. A split by image would put many of "
         "these on both sides, so the split is by lesion and the intervals are taken over lesions.",
     )
 
@@ -156,13 +154,13 @@ def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: 
     with styled(figsize=(9, 0.5 * len(shares) + 2)) as (figure, axes):
         left = np.zeros(len(shares))
         for number, value in enumerate(shares):
-            colour = plt.get_cmap("tab20")(number % 20)
+            color = plt.get_cmap("tab20")(number % 20)
             axes.barh(
-                shares.index, shares[value], left=left, label=value, color=colour, edgecolor="white", linewidth=0.5
+                shares.index, shares[value], left=left, label=value, color=color, edgecolor="white", linewidth=0.5
             )
             left += shares[value].to_numpy()
         axes.invert_yaxis()
-        axes.set(xlabel="share of the diagnosis's pictures", xlim=(0, 1))
+        axes.set(xlabel="share of the diagnosis's images", xlim=(0, 1))
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
         save_figure(figure, folder / f"{column}.png")
     top = values.value_counts(normalize=True)
@@ -172,7 +170,7 @@ def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: 
     return Reading(
         f"{column}.png",
         title,
-        f"The most frequent is `{top.index[0]}` ({_percent(top.iloc[0])} of all pictures); the diagnoses differ most "
+        f"The most frequent is `{top.index[0]}` ({_percent(top.iloc[0])} of all images); the diagnoses differ most "
         f"in `{value}`, from {_percent(shares.loc[least, value])} ({least}) to {_percent(shares.loc[most, value])} "
         f"({most}). {lesson}",
     )
@@ -183,19 +181,19 @@ def _sizes(folder: Path, table: pd.DataFrame) -> Reading:
     with styled(figsize=(7, 0.35 * len(counts) + 1.5)) as (figure, axes):
         axes.bar_label(axes.barh(counts.index, counts), padding=3)
         axes.invert_yaxis()
-        axes.set(xlabel="pictures", ylabel="width x height in pixels", xlim=(0, counts.max() * 1.15))
+        axes.set(xlabel="images", ylabel="width x height in pixels", xlim=(0, counts.max() * 1.15))
         save_figure(figure, folder / "sizes.png")
     kinds = table["pixels"].nunique()
     if kinds == 1:
-        text = f"All pictures have {counts.index[0]} pixels. So the size tells nothing of the diagnosis."
+        text = f"All images have {counts.index[0]} pixels. So the size tells nothing of the diagnosis."
     else:
         by_class = table.groupby("dx")["pixels"].agg(lambda sizes: sizes.value_counts().index[0]).nunique()
         told = "the same" if by_class == 1 else "not the same, so that the size could give a diagnosis away,"
         text = (
-            f"The pictures come in {kinds} sizes; {_percent(counts.iloc[0] / len(table))} have {counts.index[0]} "
+            f"The images come in {kinds} sizes; {_percent(counts.iloc[0] / len(table))} have {counts.index[0]} "
             f"pixels. The most frequent size is {told} in every diagnosis."
         )
-    return Reading("sizes.png", "Size of the pictures as they came", text)
+    return Reading("sizes.png", "Size of the images as they came", text)
 
 
 def _missing(folder: Path, table: pd.DataFrame) -> Reading:
@@ -206,13 +204,13 @@ def _missing(folder: Path, table: pd.DataFrame) -> Reading:
             100 * shares, cmap="Oranges", vmin=0, vmax=max(5, 100 * shares.to_numpy().max()), aspect="auto"
         )
         _write_cells(axes, 100 * shares, "{:.1f}")
-        figure.colorbar(image, label="% of the pictures without a value")
+        figure.colorbar(image, label="% of the images without a value")
         save_figure(figure, folder / "missing.png")
     worst = missing.mean().sort_values(ascending=False)
     return Reading(
         "missing.png",
         "Missing values",
-        f"{missing.any(axis=1).sum()} of {len(table)} pictures lack at least one value, most often `{worst.index[0]}` "
+        f"{missing.any(axis=1).sum()} of {len(table)} images lack at least one value, most often `{worst.index[0]}` "
         f"({100 * worst.iloc[0]:.1f} %). Nothing is filled in: an unknown age is null, unknown text is `unknown`.",
     )
 
@@ -220,19 +218,19 @@ def _missing(folder: Path, table: pd.DataFrame) -> Reading:
 def _write_cells(axes: Axes, values: pd.DataFrame, form: str) -> None:
     for row, column in np.ndindex(values.shape):
         value = values.iloc[row, column]
-        colour = "white" if value > 0.6 * values.to_numpy().max() and value > 0 else "black"
-        axes.text(column, row, form.format(value), ha="center", va="center", color=colour)
+        color = "white" if value > 0.6 * values.to_numpy().max() and value > 0 else "black"
+        axes.text(column, row, form.format(value), ha="center", va="center", color=color)
     axes.set_xticks(range(values.shape[1]), values.columns)
     axes.set_yticks(range(values.shape[0]), values.index)
     axes.spines[:].set_visible(False)
 
 
-def _colours(folder: Path, table: pd.DataFrame, read_picture: Callable[[str], bytes]) -> Reading:
+def _colors(folder: Path, table: pd.DataFrame, read_image: Callable[[str], bytes]) -> Reading:
     rows = []
     for dx in _order(table):
         names = table.loc[table["dx"] == dx, "image_id"].sort_values()
-        for name in tqdm(names.iloc[:: max(1, len(names) // SAMPLED)], desc=f"colours of {dx}", unit="picture"):
-            with Image.open(BytesIO(read_picture(name))) as image:
+        for name in tqdm(names.iloc[:: max(1, len(names) // SAMPLED)], desc=f"colors of {dx}", unit="image"):
+            with Image.open(BytesIO(read_image(name))) as image:
                 image.draft("RGB", (64, 64))
                 red, green, blue = np.asarray(image.convert("RGB").resize((32, 32))).reshape(-1, 3).mean(axis=0)
             rows.append((dx, (red + green + blue) / 3, red - blue))
@@ -245,20 +243,20 @@ def _colours(folder: Path, table: pd.DataFrame, read_picture: Callable[[str], by
             axes.set_yticks(range(1, len(groups) + 1), _order(table))
             axes.set(xlabel=titles[column])
         left.invert_yaxis()
-        save_figure(figure, folder / "colours.png")
+        save_figure(figure, folder / "colors.png")
     medians = means.groupby("dx")[["brightness", "redness"]].median()
     bright, red = medians["brightness"].sort_values(), medians["redness"].sort_values()
     return Reading(
-        "colours.png",
-        "Brightness and colour",
+        "colors.png",
+        "Brightness and color",
         f"The median brightness runs from {bright.iloc[0]:.0f} ({bright.index[0]}) to {bright.iloc[-1]:.0f} "
         f"({bright.index[-1]}), the cast from blue to red from {red.iloc[0]:.0f} ({red.index[0]}) to "
-        f"{red.iloc[-1]:.0f} ({red.index[-1]}). Camera and light differ between pictures of one diagnosis as well, so "
-        "training varies brightness and colour.",
+        f"{red.iloc[-1]:.0f} ({red.index[-1]}). Camera and light differ between images of one diagnosis as well, so "
+        "training varies brightness and color.",
     )
 
 
-def _examples(folder: Path, table: pd.DataFrame, read_picture: Callable[[str], bytes]) -> Reading:
+def _examples(folder: Path, table: pd.DataFrame, read_image: Callable[[str], bytes]) -> Reading:
     order = _order(table)
     side = 1.25  # inches
     with styled(figsize=(side * EXAMPLES + 1, side * len(order)), nrows=len(order), ncols=EXAMPLES) as (figure, grid):
@@ -268,7 +266,7 @@ def _examples(folder: Path, table: pd.DataFrame, read_picture: Callable[[str], b
             for axes in line:
                 axes.axis("off")
             for axes, name in zip(line, chosen["image_id"], strict=False):
-                with Image.open(BytesIO(read_picture(name))) as image:
+                with Image.open(BytesIO(read_image(name))) as image:
                     axes.imshow(image.resize((160, 160)))
             line[0].text(-0.1, 0.5, dx, transform=line[0].transAxes, ha="right", va="center")
         figure.subplots_adjust(wspace=0.03, hspace=0.03)

@@ -1,4 +1,4 @@
-"""External test sets: pictures of another origin that a model is measured on, and that must not lie in its own data."""
+"""External test sets: images of another origin that a model is measured on, and that must not lie in its own data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from lesions.data.metadata import Columns, find_metadata, read_metadata
 from lesions.dataset import SHARES
 from lesions.faults import Faults, InputError
-from lesions.images import find_pictures
+from lesions.images import find_images
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ExternalTest:
 def read_external_test(
     test: ExternalTest, classes: Sequence[str], faults: Faults
 ) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """The table of the set, as `read_metadata` gives it, and its pictures; notes every fault in `faults`.
+    """The table of the set, as `read_metadata` gives it, and its images; notes every fault in `faults`.
 
     The ground truth is one-hot, as ISIC's (`image,MEL,NV,...`), or a table `image_id,dx`; without one, HAM10000's
     metadata file in the folder.
@@ -57,22 +57,22 @@ def read_external_test(
         f"diagnosis in {test.name} that the training data lack (they have {', '.join(classes)})",
         *(unknown["image_id"] + ": " + unknown["dx"]),
     )
-    pictures = find_pictures(test.folder, faults, wanted=set(table["image_id"]))
-    faults.add(f"picture of {test.name} missing", *(name for name in table["image_id"] if name not in pictures))
-    return table.assign(split=test.name), pictures
+    images = find_images(test.folder, faults, wanted=set(table["image_id"]))
+    faults.add(f"image of {test.name} missing", *(name for name in table["image_id"] if name not in images))
+    return table.assign(split=test.name), images
 
 
 def known_by_id(external: pd.DataFrame, own: pd.DataFrame) -> dict[str, str]:
-    """The pictures of `external` whose image_id or lesion_id is one of the data set's `own`, each with the reason."""
+    """The images of `external` whose image_id or lesion_id is one of the data set's `own`, each with the reason."""
     known = {}
-    for column in ("lesion_id", "image_id"):  # the picture's own id is the better reason: it comes last
+    for column in ("lesion_id", "image_id"):  # the image's own id is the better reason: it comes last
         for row in external[external[column].isin(set(own[column]))].itertuples():
             known[row.image_id] = f"{column} {getattr(row, column)} is in the data set"
     return known
 
 
 def known_by_content(own: pd.Series, pairs: pd.DataFrame) -> dict[str, str]:
-    """The external pictures that show a lesion of the data set, each with the reason.
+    """The external images that show a lesion of the data set, each with the reason.
 
     `own` says of each image_id whether it is the data set's own; `pairs` are those of `find_merges`.
     """

@@ -16,13 +16,13 @@ from lesions.ground_truth import from_one_hot, one_hot_columns
 
 FILE_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata")  # Kaggle's name and the Dataverse's
 TEXT_COLUMNS = ("dx_type", "sex", "localization")
-PICTURE_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 ISIC_NAMES = {"age_approx": "age", "anatom_site_general": "localization", "diagnosis_confirm_type": "dx_type"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a metadata table that name the picture, its diagnosis and its lesion."""
+    """The columns of a metadata table that name the image, its diagnosis and its lesion."""
 
     image: str = "image_id"
     label: str = "dx"
@@ -35,7 +35,7 @@ def find_metadata(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise InputError(
-        f"no {FILE_NAMES[0]} in {folder}: --source takes the folder that holds it and the pictures; "
+        f"no {FILE_NAMES[0]} in {folder}: --source takes the folder that holds it and the images; "
         "a table of another name goes to --metadata"
     )
 
@@ -43,11 +43,11 @@ def find_metadata(folder: Path) -> Path:
 def read_metadata(
     paths: Path | Sequence[Path], faults: Faults, columns: Columns | None = None, classes: Sequence[str] | None = CODES
 ) -> pd.DataFrame:
-    """Reads the table, one row a picture, sorted by image_id; notes every fault of its rows in `faults`.
+    """Reads the table, one row an image, sorted by image_id; notes every fault of its rows in `faults`.
 
-    Several files are joined on the picture's column. A table without the column of the diagnosis may hold one-hot
+    Several files are joined on the image's column. A table without the column of the diagnosis may hold one-hot
     columns instead, as the ISIC challenges do; their names in lower case are the diagnoses then. `classes` are the
-    diagnoses that may occur; None takes any, and lets a lesion id be missing: the picture is a lesion of its own.
+    diagnoses that may occur; None takes any, and lets a lesion id be missing: the image is a lesion of its own.
     Missing ages are NaN; missing text is the string `unknown`, as HAM10000 writes it.
     Raises InputError where a file is no table or lacks a column, since no row can be checked then.
     """
@@ -71,7 +71,7 @@ def read_metadata(
     table = table.rename(columns={old: new for old, new in ISIC_NAMES.items() if new not in table})
     table = table.reindex(columns=["lesion_id", "image_id", "dx", *TEXT_COLUMNS, "age"], fill_value="")
     table = table.apply(lambda column: column.str.strip())
-    table["image_id"] = table["image_id"].str.replace(PICTURE_SUFFIX, "", regex=True)  # some tables name the files
+    table["image_id"] = table["image_id"].str.replace(IMAGE_SUFFIX, "", regex=True)  # some tables name the files
     _check_rows(table, faults, classes)
 
     age = pd.to_numeric(table["age"].replace({"": None, "unknown": None}), errors="coerce")

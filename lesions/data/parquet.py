@@ -31,11 +31,11 @@ def features(classes: Sequence[str]) -> Features:
 
 
 def write_split(
-    folder: Path, split: str, rows: pd.DataFrame, classes: Sequence[str], read_picture: Callable[[str], bytes]
+    folder: Path, split: str, rows: pd.DataFrame, classes: Sequence[str], read_image: Callable[[str], bytes]
 ) -> None:
-    """Writes the metadata `rows` of one split, with the JPEG bytes that `read_picture(image_id)` gives.
+    """Writes the metadata `rows` of one split, with the JPEG bytes that `read_image(image_id)` gives.
 
-    Only one row group of pictures is in memory at a time.
+    Only one row group of images is in memory at a time.
     """
     columns_of = features(classes)
     schema = columns_of.arrow_schema
@@ -44,7 +44,7 @@ def write_split(
     written = 0
     for start in range(0, len(rows), ROWS_IN_A_GROUP):
         batch = rows.iloc[start : start + ROWS_IN_A_GROUP]
-        pictures = [{"bytes": read_picture(name), "path": f"{name}.jpg"} for name in batch["image_id"]]
+        images = [{"bytes": read_image(name), "path": f"{name}.jpg"} for name in batch["image_id"]]
         if writer is None or written > BYTES_IN_A_FILE:
             if writer:
                 writer.close()
@@ -54,11 +54,11 @@ def write_split(
         columns["age"] = batch["age"].astype(object).where(batch["age"].notna(), None)
         columns["label"] = [columns_of["label"].str2int(dx) for dx in batch["dx"]]
         arrays = [
-            pa.array(pictures if name == "image" else list(columns[name]), type=schema.field(name).type)
+            pa.array(images if name == "image" else list(columns[name]), type=schema.field(name).type)
             for name in schema.names
         ]
         writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-        written += sum(len(picture["bytes"]) for picture in pictures)
+        written += sum(len(image["bytes"]) for image in images)
     if writer:
         writer.close()
     for number, file in enumerate(files):

@@ -17,7 +17,7 @@ def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SH
     Each diagnosis is dealt apart: its groups are laid out by size, equal sizes in a random order that depends
     on `seed` and the group's id alone, and the splits take turns in proportion to their shares (Webster's
     method of apportionment). So every split gets its share of the lesions to within whole lesions, and of the
-    pictures too, since it gets its share of every size. The order of the rows does not matter.
+    images too, since it gets its share of every size. The order of the rows does not matter.
     Raises InputError that names every diagnosis with fewer groups than there are splits.
     """
     groups = table.groupby("group_id").agg(
@@ -71,7 +71,7 @@ def apportion(count: int, shares: list[float]) -> list[int]:
 
 
 def share_table(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """Pictures, lesions and their shares by diagnosis and split: `{dx: {split: {...}}}`."""
+    """Images, lesions and their shares by diagnosis and split: `{dx: {split: {...}}}`."""
     counts = table.groupby(["dx", "split"]).agg(images=("image_id", "size"), lesions=("lesion_id", "nunique"))
     totals = counts.groupby("split").sum()
     result: dict[str, dict[str, dict[str, float]]] = {}

@@ -1,4 +1,4 @@
-"""The prepared pictures on disk while a data set is being made."""
+"""The prepared images on disk while a data set is being made."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lesions import images
+from lesions.images import BadImage, prepare
 
 
-class PictureSpool:
-    """The prepared pictures on disk, one after the other, until the split says in which file each belongs."""
+class ImageSpool:
+    """The prepared images on disk, one after the other, until the split says in which file each belongs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.places: dict[str, tuple[int, int]] = {}
 
-    def fill(self, pictures: dict[str, Path], shorter_side: int, processes: int) -> dict[str, str]:
-        """Decodes and prepares every picture; returns those that can't be: `{image_id: why}`."""
+    def fill(self, images: dict[str, Path], shorter_side: int, processes: int) -> dict[str, str]:
+        """Decodes and prepares every image; returns those that can't be: `{image_id: why}`."""
         bad: dict[str, str] = {}
-        names = sorted(pictures)
-        progress = partial(tqdm, total=len(names), desc="preparing pictures", unit="picture")
+        names = sorted(images)
+        progress = partial(tqdm, total=len(names), desc="preparing images", unit="image")
         with self.path.open("wb") as file, ProcessPoolExecutor(processes) as pool:
-            prepared = pool.map(_try_prepare, [(pictures[name], shorter_side) for name in names], chunksize=32)
+            prepared = pool.map(_try_prepare, [(images[name], shorter_side) for name in names], chunksize=32)
             for name, result in progress(zip(names, prepared, strict=True)):
                 if isinstance(result, str):
                     bad[name] = result
@@ -37,7 +37,7 @@ class PictureSpool:
 
     @contextmanager
     def open(self) -> Iterator[Callable[[str], bytes]]:
-        """Yields a function that gives the bytes of the picture of an id."""
+        """Yields a function that gives the bytes of the image of an id."""
         with self.path.open("rb") as file:
 
             def read(name: str) -> bytes:
@@ -50,6 +50,6 @@ class PictureSpool:
 
 def _try_prepare(task: tuple[Path, int]) -> bytes | str:
     try:
-        return images.prepare(*task)
-    except (images.BadPicture, OSError) as error:
+        return prepare(*task)
+    except (BadImage, OSError) as error:
         return str(error)

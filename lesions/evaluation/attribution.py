@@ -20,14 +20,14 @@ from lesions.evaluation.prediction import Predictor, in_batches
 from lesions.faults import InputError
 from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
-from lesions.model.inputs import LesionPictures
+from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_for_prediction
 
 Array = NDArray[np.float64]
 
 DELETED_SHARE = 0.2  # of the patches
-EXAMPLES = 4  # pictures of each kind
-TESTED = 300  # pictures of the deletion test
+EXAMPLES = 4  # images of each kind
+TESTED = 300  # images of the deletion test
 
 
 def load_to_explain(predictor: Predictor) -> PreTrainedModel:
@@ -60,7 +60,7 @@ def relevance(model: PreTrainedModel, pixels: torch.Tensor, classes: torch.Tenso
 
 
 def choose_examples(measured: Measured) -> dict[str, list[int]]:
-    """Numbers of the most confident right, the most confident wrong and the most uncertain pictures."""
+    """Numbers of the most confident right, the most confident wrong and the most uncertain images."""
     top = measured.probabilities.max(axis=1)
     right = measured.right
     order = np.argsort(-top, kind="stable")
@@ -78,13 +78,13 @@ def explain_examples(
 
     `model` is what `load_to_explain` gives of the predictor.
     """
-    pictures = LesionPictures(rows, predictor.processor)
+    images = LesionImages(rows, predictor.processor)
     explained: dict[str, list[dict[str, Any]]] = {}
     for kind, numbers in choose_examples(measured).items():
         explained[kind] = []
         for number in numbers:
             decided = int(measured.probabilities[number].argmax())
-            pixels = pictures[number]["pixel_values"][None].to(predictor.device)
+            pixels = images[number]["pixel_values"][None].to(predictor.device)
             patches = relevance(model, pixels, torch.tensor([decided], device=predictor.device))
             side = round(patches.shape[1] ** 0.5)
             enlarged = torch.nn.functional.interpolate(
@@ -107,18 +107,18 @@ def deletion_test(
     predictor: Predictor, model: PreTrainedModel, rows: Any, measured: Measured, batch_size: int
 ) -> dict[str, Any]:
     """Whether the map means something: the mean drop of the decided diagnosis's probability when the fifth of the
-    patches that the map ranks highest is made the mean colour of the training pictures' normalisation, against a
-    random fifth, on 300 pictures drawn at random, or all if they are fewer.
+    patches that the map ranks highest is made the mean color of the training images' normalization, against a
+    random fifth, on 300 images drawn at random, or all if they are fewer.
 
     `model` is what `load_to_explain` gives of the predictor.
     `advantage` is the drop of the map's patches minus that of the random ones, with its interval over lesions.
     """
     random = np.random.default_rng(0)
     numbers = np.sort(random.choice(len(measured), min(TESTED, len(measured)), replace=False))
-    pictures = Subset(LesionPictures(rows, predictor.processor), numbers.tolist())
+    images = Subset(LesionImages(rows, predictor.processor), numbers.tolist())
     drops: dict[str, list[Array]] = {"map": [], "random": []}
-    with tqdm(total=len(numbers), desc="deletion test", unit="picture", leave=False) as progress:
-        for batch in in_batches(pictures, batch_size):
+    with tqdm(total=len(numbers), desc="deletion test", unit="image", leave=False) as progress:
+        for batch in in_batches(images, batch_size):
             pixels = batch["pixel_values"].to(predictor.device)
             with torch.inference_mode():
                 before, classes = predictor.model(pixel_values=pixels).logits.softmax(1).max(dim=1)
@@ -140,7 +140,7 @@ def deletion_test(
 
 
 def _delete(pixels: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """The pixels with the patches of the highest `order` (n, patches) set to 0, the mean that was normalised away."""
+    """The pixels with the patches of the highest `order` (n, patches) set to 0, the mean that was normalized away."""
     side = round(order.shape[1] ** 0.5)
     top = order.topk(round(DELETED_SHARE * order.shape[1]), dim=1).indices
     kept = torch.ones(order.shape).scatter(1, top, 0).view(-1, 1, side, side).to(pixels.device)

@@ -19,7 +19,7 @@ def describe_calibration(measured: Measured, decision: dict[str, Any] | None) ->
     """Bins of the reliability diagram; log loss, Brier score and ECE, also `without_decision`: as they were before
     training folded `decision` (see `lesions.decision`) into the head. None where training folded nothing.
 
-    A bin: pictures, mean probability, and share whose most probable diagnosis was right.
+    A bin: images, mean probability, and share whose most probable diagnosis was right.
     """
     before = None
     if decision:
@@ -29,7 +29,7 @@ def describe_calibration(measured: Measured, decision: dict[str, Any] | None) ->
 
 
 def reliability_bins(measured: Measured) -> list[dict[str, float]]:
-    """The bins that hold a picture, from low to high."""
+    """The bins that hold an image, from low to high."""
     number, top = calibration_bins(measured.probabilities), measured.probabilities.max(axis=1)
     right = measured.right
     return [

@@ -1,4 +1,4 @@
-"""Who and what was measured: reference standard, age, sex and site of the pictures, for the reader of a study."""
+"""Who and what was measured: reference standard, age, sex and site of the images, for the reader of a study."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lesions.metrics.measured import Measured
 
 
 def describe_cohort(measured: Measured) -> dict[str, Any]:
-    """Of all pictures and of each diagnosis: `n_images`, `n_lesions`, and where they are known `age` (median and
-    quartiles in years, and how many are unknown), `sex`, `confirmed_by` and `site` (pictures by value)."""
+    """Of all images and of each diagnosis: `n_images`, `n_lesions`, and where they are known `age` (median and
+    quartiles in years, and how many are unknown), `sex`, `confirmed_by` and `site` (images by value)."""
     parts = {label: measured.only(measured.truth == number) for number, label in enumerate(measured.labels)}
     return {
         "all": _describe(measured),

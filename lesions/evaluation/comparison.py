@@ -1,4 +1,4 @@
-"""Two models, or two ways to use one, on the same pictures: paired differences and McNemar's test."""
+"""Two models, or two ways to use one, on the same images: paired differences and McNemar's test."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def paired_differences(
 def mcnemar(first: Measured, second: Measured) -> dict[str, float | int]:
     """The exact, two-sided test of McNemar (1947) of whether both are right equally often.
 
-    It takes every picture as independent, which several of one lesion are not: the interval of the difference in
+    It takes every image as independent, which several of one lesion are not: the interval of the difference in
     accuracy is over lesions, and the more careful of the two.
     """
     right, also_right = (first.right, second.right)
@@ -50,10 +50,10 @@ def mcnemar(first: Measured, second: Measured) -> dict[str, float | int]:
 
 
 def compare_runs(runs: list[Path]) -> dict[str, Any]:
-    """Each run after the first against the first, on the pictures that all were measured on.
+    """Each run after the first against the first, on the images that all were measured on.
 
     A run is a folder of train.py that evaluate_model.py has measured, or its folder of results.
-    Raises InputError where a run has no results, or was measured on other pictures.
+    Raises InputError where a run has no results, or was measured on other images.
     """
     folders = [run if (run / "metrics.json").is_file() else run / "evaluation" for run in runs]
     faults = Faults()
@@ -69,9 +69,9 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
         differing = [f"{name} {report[name]} against {reports[0][name]}" for name in same
                      if report[name] != reports[0][name]]  # fmt: skip
         if not differing and not truth.equals(truths[0]):
-            differing = ["other pictures, or other diagnoses of them"]
+            differing = ["other images, or other diagnoses of them"]
         faults.add("measured on other data than the first", *(f"{folder}: {what}" for what in differing))
-    faults.raise_if_any("only figures of the same pictures can be compared; measure all runs on one split")
+    faults.raise_if_any("only figures of the same images can be compared; measure all runs on one split")
 
     models = [_read(folder) for folder in folders]
     compared = [
@@ -106,7 +106,7 @@ def as_markdown(comparison: dict[str, Any]) -> str:
     first, compared = comparison["first"], comparison["compared"]
     lesions = f" of {comparison['n_lesions']} lesions" if comparison["n_lesions"] else ""
     lines = [
-        f"{comparison['dataset']}, split {comparison['split']}: {comparison['n_images']} pictures{lesions}, "
+        f"{comparison['dataset']}, split {comparison['split']}: {comparison['n_images']} images{lesions}, "
         f"fingerprint {comparison['dataset_fingerprint']}. Each column but the first: the difference to "
         f"{first['model']}, with its 95 % interval from a paired bootstrap over lesions.",
         "",
@@ -121,5 +121,5 @@ def as_markdown(comparison: dict[str, Any]) -> str:
     counts = [f"{each['mcnemar']['only_second_right']} : {each['mcnemar']['only_first_right']}" for each in compared]
     p_values = [f"{each['mcnemar']['p_value']:.3g}" for each in compared]
     lines.append("| right where the other is wrong | | " + " | ".join(counts) + " |")
-    lines.append("| McNemar's exact test, p (pictures taken as independent) | | " + " | ".join(p_values) + " |")
+    lines.append("| McNemar's exact test, p (images taken as independent) | | " + " | ".join(p_values) + " |")
     return "\n".join(lines) + "\n"

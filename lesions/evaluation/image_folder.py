@@ -1,4 +1,4 @@
-"""A folder of pictures, or single files, as rows that a model can be applied to."""
+"""A folder of images, or single files, as rows that a model can be applied to."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 
 from PIL import Image
 
-from lesions import images
 from lesions.faults import Faults, InputError
+from lesions.images import BadImage, decode, find_images
 
 
-class PictureFolder:
-    """The pictures below a folder, or one file, as rows, decoded when they are asked for.
+class ImageFolder:
+    """The images below a folder, or one file, as rows, decoded when they are asked for.
 
-    One that can't be decoded whole gives a black picture and is remembered: `raise_if_broken`, called after the last
-    row was taken, raises InputError with all of them. So every picture is decoded once.
+    One that can't be decoded whole gives a black image and is remembered: `raise_if_broken`, called after the last
+    row was taken, raises InputError with all of them. So every image is decoded once.
     """
 
     def __init__(self, place: Path) -> None:
         if re.match("[a-z]+:/", str(place)):  # Path makes one slash of two
-            raise InputError(f"{place} is an address; download the picture, and give --images the file")
+            raise InputError(f"{place} is an address; download the image, and give --images the file")
         if not place.exists():
             raise InputError(f"there is no file or folder {place}")
         self.faults = Faults()
-        self.paths = images.find_pictures(place, self.faults) if place.is_dir() else {place.stem: place}
+        self.paths = find_images(place, self.faults) if place.is_dir() else {place.stem: place}
         self.raise_if_broken()
         self.names = sorted(self.paths)
         if not self.names:
-            raise InputError(f"{place} holds no picture (.jpg, .jpeg or .png)")
+            raise InputError(f"{place} holds no image (.jpg, .jpeg or .png)")
 
     def raise_if_broken(self) -> None:
         for places in self.faults.by_kind.values():
@@ -42,7 +42,7 @@ class PictureFolder:
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.paths[self.names[index]]
         try:
-            return {"image": images.decode(path), "label": -1}
-        except images.BadPicture as error:
-            self.faults.add("picture unreadable", f"{path}: {error}")
+            return {"image": decode(path), "label": -1}
+        except BadImage as error:
+            self.faults.add("image unreadable", f"{path}: {error}")
             return {"image": Image.new("RGB", (8, 8)), "label": -1}

@@ -29,7 +29,7 @@ def build_report(
         **measured.counts(),
         "interval": {
             "level": LEVEL,
-            "method": f"percentile bootstrap over {'lesions' if measured.n_lesions else 'pictures'}",
+            "method": f"percentile bootstrap over {'lesions' if measured.n_lesions else 'images'}",
             "resamples": RESAMPLES,
             "absent_diagnoses": RULE,
         },
@@ -46,14 +46,14 @@ def build_report(
 
 
 def _by_class(per_class: dict[str, list], measured: Measured) -> dict[str, dict[str, Any]]:
-    why = {"precision": "never predicted", "specificity": "every picture has this diagnosis"}
+    why = {"precision": "never predicted", "specificity": "every image has this diagnosis"}
     intervals = recall_intervals(measured.probabilities, measured.truth, measured.lesions)
     result: dict[str, dict[str, Any]] = {}
     for number, label in enumerate(measured.labels):
         row = {name: values[number] for name, values in per_class.items()}
         missing = [name for name, value in row.items() if value is None]
         if missing:
-            default = "no picture of this diagnosis" if not row["support"] else "every picture has this diagnosis"
+            default = "no image of this diagnosis" if not row["support"] else "every image has this diagnosis"
             row["reasons"] = {name: why.get(name, default) for name in missing}
         row["recall_interval"] = list(intervals[number])
         result[label] = row

@@ -1,7 +1,7 @@
 """Operating points: thresholds on the probability of melanoma, or of malignancy, chosen on validation.
 
-A picture is called positive where the probability reaches the threshold. Training stores the thresholds with the
-run; the evaluation measures each on pictures that had no part in its choice.
+An image is called positive where the probability reaches the threshold. Training stores the thresholds with the
+run; the evaluation measures each on images that had no part in its choice.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ PREVALENCE = 0.05  # of melanoma, or of malignancy, for PPV and NPV where the us
 def measure_operating_points(
     points: list[dict[str, Any]], measured: Measured, prevalence: float = PREVALENCE
 ) -> list[dict[str, Any]]:
-    """Each point of `choose_thresholds` with sensitivity and specificity, PPV and NPV, measured on these pictures.
+    """Each point of `choose_thresholds` with sensitivity and specificity, PPV and NPV, measured on these images.
 
-    PPV and NPV follow from the first two by Bayes' rule at the stated prevalence: the share of cases among pictures
+    PPV and NPV follow from the first two by Bayes' rule at the stated prevalence: the share of cases among images
     of a data set is not that of any clinic. A figure that can't be computed is None, with a reason.
     """
     result = []
@@ -49,6 +49,6 @@ def measure_operating_points(
         for name, figure in estimate(figures, measured.lesions).items():
             result[-1][name] = figure
             if not np.isfinite(figure["value"]):
-                reason = "no picture of a case, of a control, or on that side of the threshold"
+                reason = "no image of a case, of a control, or on that side of the threshold"
                 result[-1][name] = {"value": None, "low": None, "high": None, "reason": reason}
     return result

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lesions.cpu import keep_freed_memory
 from lesions.metrics.probabilities import softmax
-from lesions.model.inputs import LesionPictures, collate
+from lesions.model.inputs import LesionImages, collate
 from lesions.model.last_layer import spare_last_layer
 from lesions.model.loading import load_for_prediction, load_processor
 from lesions.model.onednn import speed_up
@@ -32,7 +32,7 @@ def turned(pixels: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
     return pixels.rot90(quarters, (2, 3)) if quarters else pixels  # by none, torch would copy them
 
 
-# Ways to look at a picture: a lesion has no up or down, so the eight of the square are all alike.
+# Ways to look at an image: a lesion has no up or down, so the eight of the square are all alike.
 View = Callable[[torch.Tensor], torch.Tensor]
 QUARTERS: list[View] = [partial(turned, quarters=k, mirrored=False) for k in range(4)]
 MIRRORED: list[View] = [partial(turned, quarters=k, mirrored=True) for k in range(4)]
@@ -43,16 +43,16 @@ VIEWS: dict[str, list[View]] = {
 }
 
 
-def in_batches(pictures: LesionPictures | Subset, size: int) -> Iterator[dict[str, torch.Tensor]]:
-    """The pictures in batches of `size`, each of which all cores prepare together."""
+def in_batches(images: LesionImages | Subset, size: int) -> Iterator[dict[str, torch.Tensor]]:
+    """The images in batches of `size`, each of which all cores prepare together."""
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        for start in range(0, len(pictures), size):
-            rows = range(start, min(start + size, len(pictures)))
-            yield collate(list(threads.map(pictures.__getitem__, rows)))
+        for start in range(0, len(images), size):
+            rows = range(start, min(start + size, len(images)))
+            yield collate(list(threads.map(images.__getitem__, rows)))
 
 
 def one_ahead(batches: Iterable[T]) -> Iterator[T]:
-    """`batches`, the next of which is made in a thread while one is used: pictures decode while a GPU computes.
+    """`batches`, the next of which is made in a thread while one is used: images decode while a GPU computes.
 
     A CPU has no core to spare for that: the threads that compute would wait for the one that shares its core.
     """
@@ -85,9 +85,9 @@ class Predictor:
     ) -> NDArray[np.float64]:
         """Probabilities (n, classes) for `rows` with an `image` each; the mean over the `views`, a key of VIEWS."""
         started = time.perf_counter()
-        batches = in_batches(LesionPictures(rows, self.processor), batch_size)
+        batches = in_batches(LesionImages(rows, self.processor), batch_size)
         parts = []
-        with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="picture", leave=False) as progress:
+        with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="image", leave=False) as progress:
             for batch in one_ahead(batches) if self.device.type == "cuda" else batches:
                 pixels = batch["pixel_values"].to(self.device)
                 answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]

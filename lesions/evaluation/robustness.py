@@ -20,7 +20,7 @@ ROBUSTNESS_METRICS = ("accuracy", "balanced_accuracy")
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to a picture, its five strengths from mild to strong, and what they are measured in."""
+    """What is done to an image, its five strengths from mild to strong, and what they are measured in."""
 
     apply: Callable[[Image.Image, float], Image.Image]
     strengths: tuple[float, ...]
@@ -35,7 +35,7 @@ def brightness(image: Image.Image, factor: float) -> Image.Image:
     return ImageEnhance.Brightness(image).enhance(factor)
 
 
-def colour_cast(image: Image.Image, percent: float) -> Image.Image:
+def color_cast(image: Image.Image, percent: float) -> Image.Image:
     """Red up and blue down: the step from daylight to a warm lamp."""
     gains = np.array([1 + percent / 100, 1, 1 - percent / 100])
     return Image.fromarray(np.clip(np.asarray(image) * gains, 0, 255).round().astype(np.uint8))
@@ -52,7 +52,7 @@ def rotation(image: Image.Image, degrees: float) -> Image.Image:
 
 
 def scale(image: Image.Image, percent: float) -> Image.Image:
-    """The lesion from farther away; the picture is continued by its mirror image."""
+    """The lesion from farther away; the image is continued by its mirror image."""
     return _turn_and_scale(image, 0, percent / 100)
 
 
@@ -74,7 +74,7 @@ CHANGES = {
     "blur": Change(blur, (0.25, 0.5, 1, 1.5, 2), "sigma, % of the shorter side"),
     "brightness, down": Change(brightness, (0.9, 0.8, 0.7, 0.6, 0.5), "factor"),
     "brightness, up": Change(brightness, (1.1, 1.2, 1.3, 1.4, 1.5), "factor"),
-    "colour cast": Change(colour_cast, (3, 6, 9, 12, 15), "red up, blue down, %"),
+    "color cast": Change(color_cast, (3, 6, 9, 12, 15), "red up, blue down, %"),
     "JPEG": Change(jpeg, (75, 50, 30, 20, 10), "quality"),
     "rotation": Change(rotation, (5, 15, 30, 45, 90), "degrees"),
     "scale": Change(scale, (90, 80, 70, 60, 50), "size of the lesion, %"),
@@ -83,7 +83,7 @@ CHANGES = {
 
 
 class Changed:
-    """The rows of these `numbers`, whose pictures are changed when they are asked for."""
+    """The rows of these `numbers`, whose images are changed when they are asked for."""
 
     def __init__(self, rows: Any, numbers: NDArray[np.int64], change: Change, strength: float) -> None:
         self.rows, self.numbers, self.change, self.strength = rows, numbers, change, strength
@@ -99,7 +99,7 @@ class Changed:
 def measure_robustness(
     predictor: Predictor, rows: Any, measured: Measured, count: int, batch_size: int
 ) -> dict[str, Any]:
-    """Accuracy and balanced accuracy with intervals on `count` pictures drawn at random (0: all): unchanged, and
+    """Accuracy and balanced accuracy with intervals on `count` images drawn at random (0: all): unchanged, and
     under each change and strength. `measured` holds the model's answers to the unchanged `rows`."""
     numbers = np.arange(len(measured))
     if 0 < count < len(measured):

@@ -1,4 +1,4 @@
-"""Selective prediction: how good the answers are when the least certain pictures go to a person."""
+"""Selective prediction: how good the answers are when the least certain images go to a person."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SELECTIVE_METRICS = ("accuracy", "balanced_accuracy")
 
 
 def measure_selective(measured: Measured) -> list[dict[str, Any]]:
-    """Accuracy and balanced accuracy on the share `coverage` of the pictures whose top probability is highest.
+    """Accuracy and balanced accuracy on the share `coverage` of the images whose top probability is highest.
 
-    Which pictures are kept stays fixed in the bootstrap. Rare diagnoses may all go to the person: `n_classes` says
+    Which images are kept stays fixed in the bootstrap. Rare diagnoses may all go to the person: `n_classes` says
     how many are left.
     """
     order = np.argsort(-measured.probabilities.max(axis=1), kind="stable")

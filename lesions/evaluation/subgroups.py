@@ -28,7 +28,7 @@ def measure_subgroups(measured: Measured) -> dict[str, dict[str, dict[str, Any]]
 
 
 def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
-    """For each kind, the subgroup of the lowest accuracy against all other pictures: `{kind: {subgroup, metric,
+    """For each kind, the subgroup of the lowest accuracy against all other images: `{kind: {subgroup, metric,
     value, low, high, n_images}}`; value is the others' accuracy minus the subgroup's.
 
     Of a kind's subgroups those with 30 lesions or more are compared. The lowest of several is low partly by chance;
@@ -62,7 +62,7 @@ def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
 
 
 def _members(rows: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """Masks (n,) of the subgroups that hold a picture, by kind."""
+    """Masks (n,) of the subgroups that hold an image, by kind."""
     groups: dict[str, dict[str, pd.Series]] = {}
     for column, kind in COLUMNS.items():
         if column in rows:

@@ -1,4 +1,4 @@
-"""95 % intervals: a bootstrap over lesions, not pictures, all resamples at once."""
+"""95 % intervals: a bootstrap over lesions, not images, all resamples at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 RESAMPLES = 2000
 LEVEL = 0.95
-RESAMPLES_AT_ONCE = 250  # bounds the memory: this many weights a picture
+RESAMPLES_AT_ONCE = 250  # bounds the memory: this many weights an image
 RULE = (  # a class without a case in a resample
     "a diagnosis without a case in a resample is left out of that resample's macro means; a resample in which a "
     "figure has no value at all is left out of that figure's interval"
@@ -30,8 +30,8 @@ def resample(
 ) -> dict[str, Array]:
     """The values, shape (resamples,), of each figure that `statistic` computes from weights (k, n), k at a time.
 
-    Lesions are drawn with replacement, each with all its pictures: pictures of one lesion are no independent cases,
-    and intervals over pictures would come out too narrow. A picture's weight is how often its lesion was drawn.
+    Lesions are drawn with replacement, each with all its images: images of one lesion are no independent cases,
+    and intervals over images would come out too narrow. An image's weight is how often its lesion was drawn.
     The same lesions and seed give the same draws, so that differences of two models are paired.
     """
     _, lesion_of = np.unique(lesions, return_inverse=True)
@@ -58,7 +58,7 @@ def percentiles(values: Array) -> tuple[float, float] | tuple[None, None]:
 
 
 def estimate(statistic: Callable[[Array], dict[str, Array]], lesions: NDArray) -> dict[str, dict[str, Any]]:
-    """Each figure of `statistic` as `{value, low, high}`: with all pictures once, and its interval over `lesions`."""
+    """Each figure of `statistic` as `{value, low, high}`: with all images once, and its interval over `lesions`."""
     intervals = {name: percentiles(values) for name, values in resample(statistic, lesions).items()}
     return {
         name: {"value": float(value[0]), "low": intervals[name][0], "high": intervals[name][1]}

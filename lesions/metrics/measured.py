@@ -21,24 +21,24 @@ MACRO = ("balanced_accuracy", "f1_macro", "roc_auc_macro", "average_precision_ma
 
 @dataclass
 class Measured:
-    """A model's answers for n pictures of known diagnosis."""
+    """A model's answers for n images of known diagnosis."""
 
     probabilities: NDArray[np.float64]  # (n, classes), columns in the order of `labels`
     truth: NDArray[np.int64]  # (n,), numbers into `labels`
     labels: list[str]
-    rows: pd.DataFrame  # image, and where they are known lesion_id, sex, age, localization, dx_type: one row a picture
+    rows: pd.DataFrame  # image, and where they are known lesion_id, sex, age, localization, dx_type: one row an image
 
     def __len__(self) -> int:
         return len(self.truth)
 
     @property
     def lesions(self) -> NDArray:
-        """The lesion of each picture, (n,); a picture of unknown lesion counts as a lesion of its own."""
+        """The lesion of each image, (n,); an image of unknown lesion counts as a lesion of its own."""
         return self.rows["lesion_id" if "lesion_id" in self.rows else "image"].to_numpy()
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each picture's decision is its diagnosis, (n,)."""
+        """Whether each image's decision is its diagnosis, (n,)."""
         return decide(self.probabilities) == self.truth
 
     @property
@@ -46,15 +46,15 @@ class Measured:
         return int(self.rows["lesion_id"].nunique()) if "lesion_id" in self.rows else None
 
     def only(self, chosen: NDArray) -> Measured:
-        """The pictures that a mask (n,), or their numbers, choose."""
+        """The images that a mask (n,), or their numbers, choose."""
         return Measured(self.probabilities[chosen], self.truth[chosen], self.labels, self.rows.iloc[chosen])
 
     def of_probabilities(self, probabilities: NDArray[np.float64]) -> Measured:
-        """The same pictures with other answers."""
+        """The same images with other answers."""
         return Measured(probabilities, self.truth, self.labels, self.rows)
 
     def by_lesion(self) -> Measured:
-        """One row a lesion, the mean over its pictures; `rows` says how many in `n_images`."""
+        """One row a lesion, the mean over its images; `rows` says how many in `n_images`."""
         lesions, first, number = np.unique(self.lesions, return_index=True, return_inverse=True)
         n_images = np.bincount(number)
         means = np.stack([np.bincount(number, weights=column) for column in self.probabilities.T], axis=1)
@@ -67,7 +67,7 @@ class Measured:
     def figures(self, names: Sequence[str] = HEADLINE) -> dict[str, dict[str, Any]]:
         """Each headline metric of `names` as `{value, low, high}`, with the 95 % interval over lesions.
 
-        Where the pictures show one diagnosis only, a metric may have no value: None, with a `reason`. Where some
+        Where the images show one diagnosis only, a metric may have no value: None, with a `reason`. Where some
         diagnoses have no case, a macro mean carries a `note` that says so.
         """
         measured = measure(self.probabilities, self.truth)
@@ -79,7 +79,7 @@ class Measured:
             low, high = intervals[name] if value is not None else (None, None)
             result[name] = {"value": value, "low": low, "high": high}
             if value is None:
-                result[name]["reason"] = "every picture has the same diagnosis"
+                result[name]["reason"] = "every image has the same diagnosis"
             elif absent and name in MACRO:
                 result[name]["note"] = f"mean over the diagnoses that have a case; none of {', '.join(absent)}"
         return result

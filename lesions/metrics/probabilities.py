@@ -17,7 +17,7 @@ def softmax(logits: Array) -> Array:
 def decide(probabilities: Array) -> NDArray[np.int64]:
     """The most probable class of each row (n, classes); -1 where two or more share the highest probability.
 
-    The scoring of the ISIC challenges counts such an undecided picture as wrong, and so do all figures here.
+    The scoring of the ISIC challenges counts such an undecided image as wrong, and so do all figures here.
     """
     undecided = (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) > 1
     return np.where(undecided, -1, probabilities.argmax(axis=1))

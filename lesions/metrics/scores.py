@@ -48,7 +48,7 @@ class LesionMetrics(evaluate.Metric):
 
 def measure(probabilities: Array, labels: NDArray[np.int64]) -> dict[str, Any]:
     """The headline metrics, `per_class` (a dict of lists in label order) and `confusion`: rows are the truth, and an
-    undecided picture is in none of the columns."""
+    undecided image is in none of the columns."""
     classes = np.arange(probabilities.shape[1])
     decided = decide(probabilities)
     present = [c for c in classes if (labels == c).any()]
@@ -100,7 +100,7 @@ def _measure_classes(probabilities: Array, labels: NDArray[np.int64], confusion:
 
 
 def calibration_bins(probabilities: Array) -> NDArray[np.int64]:
-    """The bin of each picture's top probability, of 15 bins of equal width over (0, 1]."""
+    """The bin of each image's top probability, of 15 bins of equal width over (0, 1]."""
     return np.clip(np.ceil(probabilities.max(axis=1) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
 
 

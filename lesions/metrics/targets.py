@@ -1,4 +1,4 @@
-"""What a picture can be called positive for: melanoma, or any malignant diagnosis."""
+"""What an image can be called positive for: melanoma, or any malignant diagnosis."""
 
 from __future__ import annotations
 

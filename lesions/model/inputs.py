@@ -1,4 +1,4 @@
-"""Pictures as the model takes them: one torch data set for training and for prediction, one preprocessing."""
+"""Images as the model takes them: one torch data set for training and for prediction, one preprocessing."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers.image_processing_utils import BaseImageProcessor
 
-from lesions.model.resolution import picture_side
+from lesions.model.resolution import image_side
 from lesions.training.augmentation import Augmentation, augment
 
-KEPT_SHARE = 0.4  # of the free memory, at most, for pictures that are decoded once and kept
+KEPT_SHARE = 0.4  # of the free memory, at most, for images that are decoded once and kept
 
 
-class LesionPictures(Dataset):
+class LesionImages(Dataset):
     """Rows of a `datasets.Dataset` as `{"pixel_values": float32 (3, side, side), "labels": int, "rows": int}`.
 
-    With `augmentation`, every picture is drawn anew each epoch. What is drawn depends on the seed, the epoch and
+    With `augmentation`, every image is drawn anew each epoch. What is drawn depends on the seed, the epoch and
     the row alone, so it is the same however many workers or processes load it, and after a resume.
-    With `keep`, a picture is decoded and resized once, where memory allows.
+    With `keep`, an image is decoded and resized once, where memory allows.
     """
 
     def __init__(
         self, rows: Any, processor: BaseImageProcessor, augmentation: Augmentation | None = None, keep: bool = False
     ) -> None:
         self.rows, self.processor, self.augmentation = rows, processor, augmentation
-        self.side, self.epoch = picture_side(processor), 0
+        self.side, self.epoch = image_side(processor), 0
         self.levels = _levels(processor)
         self.kept = _keep(len(rows), self.side) if keep else None
 
@@ -67,7 +67,7 @@ class LesionPictures(Dataset):
 
 
 def _levels(processor: BaseImageProcessor) -> NDArray[np.float32]:
-    """The normalised value (256, 3) of each level of red, green and blue: read off the processor, to the last digit."""
+    """The normalized value (256, 3) of each level of red, green and blue: read off the processor, to the last digit."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     options = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_last"}
     values = processor(ramp, return_tensors="np", **options)["pixel_values"][0]  # (3, 1, 256)
@@ -75,7 +75,7 @@ def _levels(processor: BaseImageProcessor) -> NDArray[np.float32]:
 
 
 def _keep(count: int, side: int) -> NDArray[np.void] | None:
-    """Room for `count` resized pictures in memory that forked workers share; None where it would take too much."""
+    """Room for `count` resized images in memory that forked workers share; None where it would take too much."""
     layout = np.dtype([("whole", "u1"), ("label", "i8"), ("pixels", "u1", (side, side, 3))])
     if count * layout.itemsize > KEPT_SHARE * psutil.virtual_memory().available:
         return None

@@ -30,7 +30,7 @@ def spare_last_layer(model: PreTrainedModel) -> PreTrainedModel:
 
 
 class FirstTokens:
-    """What the layers of both architectures make of the first `read` tokens, shape (pictures, read, size).
+    """What the layers of both architectures make of the first `read` tokens, shape (images, read, size).
 
     As in DeiTLayer and DeiTAttention of transformers, but that only these tokens ask.
     """

@@ -62,7 +62,7 @@ def _with_slow_statistics(model: PreTrainedModel) -> PreTrainedModel:
     """Makes batch norms remember more than the last batch.
 
     transformers gives torch the momentum of EfficientNet and MobileNet as TensorFlow counts it, 0.99 for the share
-    that stays; torch takes it for the share that is new, so that evaluation would normalise by the last few pictures.
+    that stays; torch takes it for the share that is new, so that evaluation would normalize by the last few images.
     """
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d) and module.momentum and module.momentum > 0.5:

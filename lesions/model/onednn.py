@@ -48,7 +48,7 @@ def attention(
     scaling: float,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """softmax(query key^T scaling) value, each (pictures, heads, tokens, size), as (pictures, tokens, heads, size).
+    """softmax(query key^T scaling) value, each (images, heads, tokens, size), as (images, tokens, heads, size).
 
     What transformers calls as an attention implementation; torch's own where a gradient, a mask or a bias is asked for.
     """
@@ -56,15 +56,15 @@ def attention(
     if torch.is_grad_enabled() or query.dtype != torch.float32 or getattr(module, "is_causal", False) or not plain:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     heads = query.shape[1]
-    pictures = max(1, HEADS_AT_ONCE // heads)
-    parts = zip(*(tensor.split(pictures) for tensor in (query * scaling, key, value)), strict=True)
+    images = max(1, HEADS_AT_ONCE // heads)
+    parts = zip(*(tensor.split(images) for tensor in (query * scaling, key, value)), strict=True)
     return torch.cat([_by_convolution(*part) for part in parts]).transpose(1, 2), None
 
 
 def _by_convolution(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """A group a head: the columns of the right matrix are its input, the rows of the left one its filters."""
-    pictures, heads, tokens, size = query.shape
-    groups = pictures * heads
+    images, heads, tokens, size = query.shape
+    groups = images * heads
     columns, rows = key.mT.reshape(1, groups * size, tokens, 1), query.reshape(groups * tokens, size, 1, 1)
     shares = torch.conv2d(columns, rows, groups=groups).view(groups, tokens, tokens).softmax(-1)
     columns, rows = value.reshape(1, groups * tokens, size, 1), shares.view(groups * tokens, tokens, 1, 1)

@@ -9,7 +9,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from lesions.faults import InputError
 
 
-def see_whole_picture(processor: BaseImageProcessor) -> None:
+def see_whole_image(processor: BaseImageProcessor) -> None:
     """Takes away the crop of the middle, so that the model sees the whole frame, squashed to its square.
 
     The crop of ImageNet's preprocessing cuts off an eighth of each side, and with it the edge of large lesions.
@@ -18,17 +18,17 @@ def see_whole_picture(processor: BaseImageProcessor) -> None:
         processor.size, processor.do_center_crop = processor.crop_size, False
 
 
-def picture_side(processor: BaseImageProcessor) -> int:
-    """Side in pixels of the square picture that the model sees."""
+def image_side(processor: BaseImageProcessor) -> int:
+    """Side in pixels of the square image that the model sees."""
     size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
     if size.height != size.width or not size.height:
-        raise InputError(f"the model's preprocessing gives no square picture: {size}")
+        raise InputError(f"the model's preprocessing gives no square image: {size}")
     return size.height
 
 
 @torch.no_grad()
-def take_pictures_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
-    """Makes a DeiT or ViT, with its preprocessing, see pictures of `side` pixels, in patches of its own size.
+def take_images_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
+    """Makes a DeiT or ViT, with its preprocessing, see images of `side` pixels, in patches of its own size.
 
     The positions of the patches are interpolated, once (Touvron et al. 2019, "Fixing the train-test resolution
     discrepancy"). Raises InputError where the model has none, or where `side` is not a whole number of patches.

@@ -1,4 +1,4 @@
-"""What a model says of single pictures, for a person to read."""
+"""What a model says of single images, for a person to read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 SHOWN_POINT = ("malignant", "sensitivity", 0.95)  # of the stored operating points: the one that misses least
 NO_DIAGNOSIS = (
-    "This is no diagnosis. The model knows these diagnoses only, and names one of them for any picture, of anything;\n"
+    "This is no diagnosis. The model knows these diagnoses only, and names one of them for any image, of anything;\n"
     "whoever worries about a lesion should show it to a physician."
 )
 
@@ -25,7 +25,7 @@ def find_point(record: dict[str, Any] | None) -> dict[str, Any] | None:
     return next((point for point in points if (point["target"], point["aim"], point["level"]) == SHOWN_POINT), None)
 
 
-def describe_picture(name: str, probabilities: Array, labels: list[str], point: dict[str, Any] | None) -> str:
+def describe_image(name: str, probabilities: Array, labels: list[str], point: dict[str, Any] | None) -> str:
     """The diagnoses by probability (classes,), and malignant or not at the operating point."""
     width = max(len(name_of(label)) for label in labels)
     lines = [name]
@@ -38,16 +38,16 @@ def describe_picture(name: str, probabilities: Array, labels: list[str], point: 
         says = "yes" if score >= point["threshold"] else "no"
         lines.append(
             f"  Malignant? {says}: {100 * score:.1f} % together, and {100 * point['threshold']:.1f} % is enough at the "
-            f"operating point\n  that found {100 * point['validation'][point['aim']]:.0f} % of the malignant pictures "
+            f"operating point\n  that found {100 * point['validation'][point['aim']]:.0f} % of the malignant images "
             f"of the validation split, at a specificity of {100 * point['validation']['specificity']:.0f} %."
         )
     return "\n".join(lines)
 
 
 def describe_folder(names: list[str], probabilities: Array, labels: list[str], point: dict[str, Any] | None) -> str:
-    """A table: a row a picture, with the most probable diagnosis, its probability, and malignant or not."""
-    width = max(len("picture"), *(len(name) for name in names))
-    lines = [f"{'picture':<{width}}  diagnosis  probability" + ("  malignant" if point else "")]
+    """A table: a row an image, with the most probable diagnosis, its probability, and malignant or not."""
+    width = max(len("image"), *(len(name) for name in names))
+    lines = [f"{'image':<{width}}  diagnosis  probability" + ("  malignant" if point else "")]
     scores = score_of(point["target"], probabilities, labels) if point else np.zeros(len(names))
     for name, row, score in zip(names, probabilities, scores, strict=True):
         line = f"{name:<{width}}  {labels[row.argmax()]:<9}  {100 * row.max():9.1f} %"
@@ -62,7 +62,7 @@ def describe_folder(names: list[str], probabilities: Array, labels: list[str], p
 def print_report(report: dict[str, Any]) -> None:
     """Prints the headline metrics with their intervals, and the figures of each diagnosis."""
     lesions = f" of {report['n_lesions']} lesions" if report["n_lesions"] else ""
-    print(f"\n{report['n_images']} pictures{lesions}; fingerprint {report['dataset_fingerprint'] or 'none'}")
+    print(f"\n{report['n_images']} images{lesions}; fingerprint {report['dataset_fingerprint'] or 'none'}")
     for name, figure in report["metrics"].items():
         value = "none: " + figure["reason"] if figure["value"] is None else "{value:.4f}  [{low:.4f}, {high:.4f}]"
         print(f"  {name:<24}{value.format(**figure)}")

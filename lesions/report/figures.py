@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from lesions.diagnoses import name_of
 from lesions.plotting import save_figure, styled
 
-FEW = 10  # pictures in a bin of the reliability diagram
+FEW = 10  # images in a bin of the reliability diagram
 
 
 def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[str], title: str) -> None:
@@ -65,20 +65,20 @@ def save_roc_curves(
 
 def save_reliability(path: Path, calibration: dict[str, Any], title: str) -> None:
     """Above, how often the top diagnosis was right against the probability that it was given; below, how many
-    pictures have that probability. Hollow, and not on the line: bins of a few pictures, which say little."""
+    images have that probability. Hollow, and not on the line: bins of a few images, which say little."""
     bins = calibration["bins"]
     many, few = ([bin for bin in bins if (bin["n_images"] >= FEW) == enough] for enough in (True, False))
     with styled(figsize=(6, 6.5), nrows=2, height_ratios=(3, 1), sharex=True, layout="constrained") as (figure, axes):
         above, below = axes
         above.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":", label="perfectly calibrated")
-        for part, look, label in ((many, "C0o-", "this model"), (few, "C0o", f"fewer than {FEW} pictures")):
+        for part, look, label in ((many, "C0o-", "this model"), (few, "C0o", f"fewer than {FEW} images")):
             if part:
                 points = [[bin[key] for bin in part] for key in ("confidence", "accuracy")]
                 above.plot(*points, look, label=label, markerfacecolor="white" if part is few else None, clip_on=False)
         above.set(ylabel="share that was right", ylim=(0, 1.02), xlim=(0, 1.01), title=title)
         edges, counts = [b["low"] for b in bins], [b["n_images"] for b in bins]
         below.bar(edges, counts, width=bins[0]["high"] - bins[0]["low"], align="edge", edgecolor="white")
-        below.set(xlabel="probability of the most probable diagnosis", ylabel="pictures")
+        below.set(xlabel="probability of the most probable diagnosis", ylabel="images")
         above.grid(color="0.92")
         above.legend(frameon=False, loc="upper left")
         save_figure(figure, path)
@@ -92,7 +92,7 @@ def save_selective(path: Path, selective: list[dict[str, Any]], title: str) -> N
             value, low, high = ([point[name][key] for point in selective] for key in ("value", "low", "high"))
             axes.plot(coverage, value, "o-", label=name.replace("_", " "))
             axes.fill_between(coverage, low, high, alpha=0.15)
-        axes.set(xlabel="pictures that the model answers, the most certain first, %", ylim=(None, 1.01), title=title)
+        axes.set(xlabel="images that the model answers, the most certain first, %", ylim=(None, 1.01), title=title)
         axes.invert_xaxis()
         axes.grid(color="0.92")
         axes.legend(frameon=False, loc="lower right")
@@ -100,18 +100,18 @@ def save_selective(path: Path, selective: list[dict[str, Any]], title: str) -> N
 
 
 def save_robustness(path: Path, robustness: dict[str, Any], title: str) -> None:
-    """A panel a change: accuracy and balanced accuracy against its strength; dotted, on the unchanged pictures."""
+    """A panel a change: accuracy and balanced accuracy against its strength; dotted, on the unchanged images."""
     changes = robustness["changes"]
     options: Any = {"nrows": 2, "ncols": -(-len(changes) // 2), "sharey": True, "layout": "constrained"}
     with styled(figsize=(12, 6), **options) as (figure, grid):
         for axes, (change, measured) in zip(grid.flat, changes.items(), strict=False):
             strengths = range(1, 1 + len(measured["strengths"]))
-            for name, colour in (("accuracy", "C0"), ("balanced_accuracy", "C1")):
+            for name, color in (("accuracy", "C0"), ("balanced_accuracy", "C1")):
                 points = [point[name] for point in measured["strengths"]]
                 value, low, high = ([point[key] for point in points] for key in ("value", "low", "high"))
-                axes.plot(strengths, value, "o-", markersize=4, color=colour, label=name.replace("_", " "))
-                axes.fill_between(strengths, low, high, alpha=0.15, color=colour)
-                axes.axhline(robustness["unchanged"][name]["value"], color=colour, linewidth=1, linestyle=":")
+                axes.plot(strengths, value, "o-", markersize=4, color=color, label=name.replace("_", " "))
+                axes.fill_between(strengths, low, high, alpha=0.15, color=color)
+                axes.axhline(robustness["unchanged"][name]["value"], color=color, linewidth=1, linestyle=":")
             axes.set_xticks(strengths, [f"{point['strength']:g}" for point in measured["strengths"]])
             axes.set(title=change, xlabel=measured["unit"], ylim=(0, 1))
             axes.grid(color="0.92")
@@ -123,7 +123,7 @@ def save_robustness(path: Path, robustness: dict[str, Any], title: str) -> None:
 
 
 def save_examples(path: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
-    """A row a kind of example; each picture beside itself with the map over it.
+    """A row a kind of example; each image beside itself with the map over it.
 
     An example: `image` (side, side, 3) and `map` (side, side), both in [0, 1], and `title`.
     """

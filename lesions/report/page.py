@@ -27,7 +27,7 @@ def write_page(folder: Path, report: dict[str, Any]) -> Path:
         count=count(report),
         box=[(METRICS[name][1], show(report["metrics"][name])) for name in BOX],
         sections=parts,
-        pictures={name: b64encode((folder / name).read_bytes()).decode() for name in names},
+        images={name: b64encode((folder / name).read_bytes()).decode() for name in names},
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"

@@ -42,8 +42,8 @@ def recall(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def count(part: dict[str, Any]) -> str:
-    """How many pictures, and of how many lesions where that is known."""
-    return f"{part['n_images']} pictures" + (f" of {part['n_lesions']} lesions" if part["n_lesions"] else "")
+    """How many images, and of how many lesions where that is known."""
+    return f"{part['n_images']} images" + (f" of {part['n_lesions']} lesions" if part["n_lesions"] else "")
 
 
 def sections(report: dict[str, Any]) -> list[Section]:
@@ -73,7 +73,7 @@ def _headline(report: dict[str, Any]) -> Section:
 
 
 def _cohort(report: dict[str, Any]) -> Section:
-    columns, rows = ["", "pictures", "lesions"], []
+    columns, rows = ["", "images", "lesions"], []
     cohort = {"all": report["cohort"]["all"], **report["cohort"]["by_diagnosis"]}
     known = [name for name in ("age", "sex", "confirmed_by") if name in cohort["all"]]
     for name, part in cohort.items():
@@ -87,7 +87,7 @@ def _cohort(report: dict[str, Any]) -> Section:
         ]
         rows.append(row)
     titles = {"age": "age, median (quartiles)", "sex": "sex", "confirmed_by": "reference standard: confirmed by"}
-    text = "Who was measured, in pictures."
+    text = "Who was measured, in images."
     if "site" in cohort["all"]:
         sites = ", ".join(f"{site} {number}" for site, number in cohort["all"]["site"].items())
         text += f" Sites: {sites}."
@@ -110,8 +110,8 @@ def _errors(report: dict[str, Any]) -> Section | None:
         for number, truth, answer, total in mistakes[:MISTAKES_SHOWN]
     ]
     wrong = sum(number for number, *_ in mistakes)
-    text = f"{wrong} of {report['n_images']} pictures got another answer than their diagnosis; most often these."
-    return Section("Failure modes", text, ["diagnosis", "taken for", "pictures"], rows)
+    text = f"{wrong} of {report['n_images']} images got another answer than their diagnosis; most often these."
+    return Section("Failure modes", text, ["diagnosis", "taken for", "images"], rows)
 
 
 def _diagnoses(report: dict[str, Any]) -> Section:
@@ -155,7 +155,7 @@ def _operating_points(report: dict[str, Any]) -> Section | None:
     ]
     text = (
         "Each threshold was chosen on the validation split for the sensitivity or specificity that it is named after, "
-        "and measured here. A picture is called positive where the probabilities of the target's diagnoses together "
+        "and measured here. An image is called positive where the probabilities of the target's diagnoses together "
         "reach the threshold. Malignant means melanoma, basal cell carcinoma, or actinic keratosis / intraepithelial "
         f"carcinoma. PPV and NPV are for a prevalence of {100 * points[0]['prevalence']:g} %."
     )
@@ -170,11 +170,11 @@ def _selective(report: dict[str, Any]) -> Section:
         for point in report["selective"]
     ]
     text = (
-        "When the pictures whose most probable diagnosis is least probable go to a person, and the model answers the "
+        "When the images whose most probable diagnosis is least probable go to a person, and the model answers the "
         "rest. Balanced accuracy is the mean over the diagnoses that are left."
     )
-    columns = ["answered", "pictures", "diagnoses left", "accuracy", "balanced accuracy"]
-    figures = {"selective.png": "Accuracy and balanced accuracy against the share of pictures that are answered"}
+    columns = ["answered", "images", "diagnoses left", "accuracy", "balanced accuracy"]
+    figures = {"selective.png": "Accuracy and balanced accuracy against the share of images that are answered"}
     return Section("Selective prediction", text, columns, rows, figures)
 
 
@@ -188,7 +188,7 @@ def _subgroups(report: dict[str, Any]) -> Section | None:
         for member, row in members.items()
     ]
     text = f"Subgroups differ in their diagnoses, not only in who they are, and a small one says little. {gaps(report)}"
-    return Section("Subgroups", text, ["subgroup", "pictures", "lesions", "accuracy", "balanced accuracy"], rows)
+    return Section("Subgroups", text, ["subgroup", "images", "lesions", "accuracy", "balanced accuracy"], rows)
 
 
 def gaps(report: dict[str, Any]) -> str:
@@ -198,7 +198,7 @@ def gaps(report: dict[str, Any]) -> str:
         sure = gap["low"] is not None and gap["low"] > 0
         told.append(
             f"Of {kind}, {gap['subgroup']} has the lowest accuracy (n = {gap['n_images']}): {show(gap)} below that of "
-            f"all other pictures, {'more than' if sure else 'which may be'} chance."
+            f"all other images, {'more than' if sure else 'which may be'} chance."
         )
     return " ".join(told)
 
@@ -207,7 +207,7 @@ def _views(report: dict[str, Any]) -> Section | None:
     if not (views := report.get("test_time_augmentation")):
         return None
     text = (
-        f"The mean over {views['n_views']} views of each picture ({views['views']}), which takes {views['cost']:.1f} "
+        f"The mean over {views['n_views']} views of each image ({views['views']}), which takes {views['cost']:.1f} "
         "times as long as the one view behind every other figure here."
     )
     return Section("Test-time augmentation", text, ["", "value", "gain"], _with_gain(views))
@@ -217,8 +217,8 @@ def _by_lesion(report: dict[str, Any]) -> Section | None:
     if not (lesions := report.get("by_lesion")):
         return None
     text = (
-        f"The mean over all pictures of a lesion, one answer a lesion: {lesions['n_lesions']} lesions, "
-        f"{lesions['n_with_several']} of them with several pictures. Not comparable with figures over pictures."
+        f"The mean over all images of a lesion, one answer a lesion: {lesions['n_lesions']} lesions, "
+        f"{lesions['n_with_several']} of them with several images. Not comparable with figures over images."
     )
     rows = [[METRICS[name][1], show(figure)] for name, figure in lesions["metrics"].items()]
     return Section("By lesion", text, ["", "value"], rows)
@@ -250,9 +250,9 @@ def _maps(report: dict[str, Any]) -> Section | None:
         "The maps show attention weighted by its gradient (Chefer et al. 2021). Do they mean anything? When the "
         f"{100 * maps['deleted_share']:g} % of the patches that a map ranks highest are blanked, the probability of "
         f"the answer falls on the mean by the first figure; when as many random ones are, by the second "
-        f"({maps['n_images']} pictures)."
+        f"({maps['n_images']} images)."
     )
     rows = [["patches of the map", show(maps["map"])], ["random patches", show(maps["random"])]]
     rows.append(["difference", show(maps["advantage"], "+")])
-    figures = {"examples.png": "The most confident right, the most confident wrong, and the most uncertain pictures"}
+    figures = {"examples.png": "The most confident right, the most confident wrong, and the most uncertain images"}
     return Section("Where it looked", text, ["", "mean drop"], rows, figures)

@@ -29,7 +29,7 @@ class LesionTrainingArguments(TrainingArguments):
     load_best_model_at_end: bool = True
     metric_for_best_model: str | None = "balanced_accuracy"
     logging_steps: float = 20
-    # The Trainer would drop the picture column, since no model takes an argument called `image`.
+    # The Trainer would drop the image column, since no model takes an argument called `image`.
     remove_unused_columns: bool = False
     # The two-token DeiT takes no `labels`, so the Trainer can't read their name off its signature.
     label_names: list[str] | None = None

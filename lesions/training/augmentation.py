@@ -1,7 +1,7 @@
-"""Augmentation that suits dermatoscopy: a lesion has no upright side, and little about its colour is chance.
+"""Augmentation that suits dermatoscopy: a lesion has no upright side, and little about its color is chance.
 
-One affine warp does turn, flip, zoom, stretch, shift and the resize to the model's size, so that a picture is
-interpolated once; one table of 256 levels a channel does colour and normalisation.
+One affine warp does turn, flip, zoom, stretch, shift and the resize to the model's size, so that an image is
+interpolated once; one table of 256 levels a channel does color and normalization.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-ZOOM = (0.7, 1.2)  # below 1 the picture shrinks and is mirrored beyond its edge
+ZOOM = (0.7, 1.2)  # below 1 the image shrinks and is mirrored beyond its edge
 ASPECT = 1.15  # stretched by at most this
 SHIFT = 0.1  # of the side
-COLOUR = 0.15  # brightness, contrast and gamma move by at most this share, each channel by half of it
+COLOR = 0.15  # brightness, contrast and gamma move by at most this share, each channel by half of it
 
-cv2.setNumThreads(1)  # pictures this small gain nothing from threads, and data loader workers would multiply them
+cv2.setNumThreads(1)  # images this small gain nothing from threads, and data loader workers would multiply them
 
 
 def augment(
     pixels: NDArray[np.uint8], side: int, zoom: float, levels: NDArray[np.float32], random: Generator
 ) -> NDArray[np.float32]:
-    """The picture `pixels` (h, w, 3) drawn anew as a normalised picture (side, side, 3).
+    """The image `pixels` (h, w, 3) drawn anew as a normalized image (side, side, 3).
 
-    At `zoom`, output pixels an input pixel, the middle of the picture is seen as the model sees it in evaluation.
-    `levels` (256, 3) holds the normalised value of each level of red, green and blue.
+    At `zoom`, output pixels an input pixel, the middle of the image is seen as the model sees it in evaluation.
+    `levels` (256, 3) holds the normalized value of each level of red, green and blue.
     """
     middle = np.array([pixels.shape[1], pixels.shape[0]]) / 2
     angle = random.uniform(0, 2 * math.pi)
@@ -45,21 +45,21 @@ def augment(
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    return cv2.LUT(warped, change_colours(levels, random)[None])
+    return cv2.LUT(warped, change_colors(levels, random)[None])
 
 
-def change_colours(levels: NDArray[np.float32], random: Generator) -> NDArray[np.float32]:
-    """`levels` after a drawn change of gamma, contrast, brightness and colour cast."""
-    gamma, contrast, brightness = np.exp(random.uniform(-COLOUR, COLOUR, 3))
-    cast = np.exp(random.uniform(-COLOUR / 2, COLOUR / 2, 3))
-    grey = (np.linspace(0, 1, 256) ** gamma - 0.5) * contrast + 0.5
-    changed = np.clip(grey[:, None] * brightness * cast, 0, 1)
-    return (levels[0] + changed * (levels[-1] - levels[0])).astype(np.float32)  # normalisation is affine
+def change_colors(levels: NDArray[np.float32], random: Generator) -> NDArray[np.float32]:
+    """`levels` after a drawn change of gamma, contrast, brightness and color cast."""
+    gamma, contrast, brightness = np.exp(random.uniform(-COLOR, COLOR, 3))
+    cast = np.exp(random.uniform(-COLOR / 2, COLOR / 2, 3))
+    gray = (np.linspace(0, 1, 256) ** gamma - 0.5) * contrast + 0.5
+    changed = np.clip(gray[:, None] * brightness * cast, 0, 1)
+    return (levels[0] + changed * (levels[-1] - levels[0])).astype(np.float32)  # normalization is affine
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures are drawn: what the draws start from, and smaller pictures in the first epochs."""
+    """How training images are drawn: what the draws start from, and smaller images in the first epochs."""
 
     seed: int
     low_side: int = 0  # pixels
@@ -75,9 +75,9 @@ MIXUP_ALPHA = 0.8  # of the Beta distribution, as DeiT was trained; CutMix has 1
 def mix(
     pixels: torch.Tensor, targets: torch.Tensor, share: float, random: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mixes `share` of all batches: each picture (batch, 3, h, w) with another, and targets (batch, classes) alike.
+    """Mixes `share` of all batches: each image (batch, 3, h, w) with another, and targets (batch, classes) alike.
 
-    Of the mixed batches, half are blended and half have a square of the other picture pasted in.
+    Of the mixed batches, half are blended and half have a square of the other image pasted in.
     """
     if random.random() >= share:
         return pixels, targets

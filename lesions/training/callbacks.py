@@ -13,7 +13,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from lesions.model.inputs import LesionPictures
+from lesions.model.inputs import LesionImages
 
 SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "log_loss")
 
@@ -70,7 +70,7 @@ class EpochProgress(ProgressCallback):
 
 
 class AnnounceEpoch(TrainerCallback):
-    """Tells the training pictures which epoch begins, for their augmentation.
+    """Tells the training images which epoch begins, for their augmentation.
 
     accelerate's data loader would, but not in an epoch that is resumed in its middle.
     """
@@ -78,9 +78,9 @@ class AnnounceEpoch(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
     ) -> None:
-        pictures = options["train_dataloader"].dataset
-        if isinstance(pictures, LesionPictures):
-            pictures.set_epoch(int(state.epoch))
+        images = options["train_dataloader"].dataset
+        if isinstance(images, LesionImages):
+            images.set_epoch(int(state.epoch))
 
 
 class Clock(TrainerCallback):

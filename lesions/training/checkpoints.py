@@ -30,7 +30,7 @@ def what_is_broken(checkpoint: Path) -> str | None:
     # A file of torch.save is a zip archive, whose directory stands at its end.
     states = [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]
     broken = [path.name for path in states if not zipfile.is_zipfile(path)]
-    # With FSDP, weights and optimiser lie in folders of torch's distributed checkpoints, each with a list of its files.
+    # With FSDP, weights and optimizer lie in folders of torch's distributed checkpoints, each with a list of its files.
     parts = [path for path in checkpoint.iterdir() if path.is_dir()]
     broken += [path.name for path in parts if not (path / ".metadata").is_file()]
     if broken:

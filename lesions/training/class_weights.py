@@ -12,10 +12,10 @@ SCHEMES = {
 
 
 def class_weights(scheme: str | dict[str, float], counts: dict[str, int]) -> dict[str, float]:
-    """The weight of each diagnosis, scaled so that the weights of all training pictures have the mean 1.
+    """The weight of each diagnosis, scaled so that the weights of all training images have the mean 1.
 
     `scheme` is `balanced` (inverse frequency), `sqrt` (its square root), `none`, or a weight for each diagnosis.
-    `counts` holds the pictures of each diagnosis in the training split; none may be 0. Raises InputError.
+    `counts` holds the images of each diagnosis in the training split; none may be 0. Raises InputError.
     """
     if isinstance(scheme, dict):
         if set(scheme) != set(counts) or not all(isinstance(w, (int, float)) and w > 0 for w in scheme.values()):

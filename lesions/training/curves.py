@@ -13,7 +13,7 @@ from lesions.plotting import save_figure, styled
 def save_training_curves(path: Path, log: list[dict[str, float]]) -> None:
     """Loss on the left, validation metrics on the right, by epoch, from the Trainer's log.
 
-    The training loss is that of mixed pictures and with the teacher's part where there is one; the validation loss is
+    The training loss is that of mixed images and with the teacher's part where there is one; the validation loss is
     the class-weighted cross-entropy alone.
     """
     losses = [(entry["epoch"], entry["loss"]) for entry in log if "loss" in entry]

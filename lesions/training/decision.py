@@ -1,6 +1,6 @@
 """From probabilities to decisions: what is fitted on validation and folded into the weights of the head.
 
-Two numbers are fitted, not one a class: a class with 17 validation pictures can't carry a bias of its own.
+Two numbers are fitted, not one a class: a class with 17 validation images can't carry a bias of its own.
 The temperature divides the logits so that the log loss is least (Guo et al. 2017). Then `tau` subtracts
 `tau * log(share of the class in training)`, the logit adjustment of Menon et al. 2021, so that the decision, the
 most probable class, does best by the metric that is aimed at.

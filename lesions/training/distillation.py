@@ -14,20 +14,20 @@ from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 from lesions.faults import InputError
 from lesions.model.last_layer import spare_last_layer
 from lesions.model.loading import ON_CPU, load_for_prediction, load_processor
-from lesions.model.resolution import picture_side
+from lesions.model.resolution import image_side
 
 
 class Teacher(nn.Module):
-    """A trained classifier, asked about the very pictures that the student sees, augmentation included.
+    """A trained classifier, asked about the very images that the student sees, augmentation included.
 
-    `normalised_by` is the student's processor: the pictures come as it normalises them.
+    `normalized_by` is the student's processor: the images come as it normalizes them.
     Raises InputError where the folder's model does not tell apart the same diagnoses.
     """
 
     scale: torch.Tensor
     offset: torch.Tensor
 
-    def __init__(self, folder: Path, labels: list[str], normalised_by: nn.Module) -> None:
+    def __init__(self, folder: Path, labels: list[str], normalized_by: nn.Module) -> None:
         super().__init__()
         self.model, processor = spare_last_layer(load_for_prediction(folder)), load_processor(folder)
         self.model.requires_grad_(False)
@@ -37,11 +37,11 @@ class Teacher(nn.Module):
         if set(own) != set(labels):
             raise InputError(f"the teacher in {folder} tells apart {', '.join(own)}, the data set {', '.join(labels)}")
         self.order = [own.index(name) for name in labels]
-        self.side = picture_side(processor)
-        # One that interpolates its positions judges small pictures better, and sooner, than their enlargements. Larger
+        self.side = image_side(processor)
+        # One that interpolates its positions judges small images better, and sooner, than their enlargements. Larger
         # ones than its own are shrunk for any teacher, for the same two reasons.
         self.takes_small = "interpolate_pos_encoding" in signature(self.model.forward).parameters
-        student, teacher = (_mean_and_std(one) for one in (normalised_by, processor))
+        student, teacher = (_mean_and_std(one) for one in (normalized_by, processor))
         scale, offset = student[1] / teacher[1], (student[0] - teacher[0]) / teacher[1]
         self.register_buffer("scale", scale[:, None, None])
         self.register_buffer("offset", offset[:, None, None])
@@ -49,13 +49,13 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) in the order of the student's labels."""
-        pictures = pixel_values * self.scale + self.offset
+        images = pixel_values * self.scale + self.offset
         options = {}
-        if pictures.shape[-1] < self.side and self.takes_small:
+        if images.shape[-1] < self.side and self.takes_small:
             options["interpolate_pos_encoding"] = True
-        elif pictures.shape[-1] != self.side:
-            pictures = interpolate(pictures, size=(self.side, self.side), mode="bilinear", antialias=True)
-        return self.model(pixel_values=pictures, **options).logits[:, self.order].float()
+        elif images.shape[-1] != self.side:
+            images = interpolate(images, size=(self.side, self.side), mode="bilinear", antialias=True)
+        return self.model(pixel_values=images, **options).logits[:, self.order].float()
 
 
 class Teachers(nn.ModuleList):

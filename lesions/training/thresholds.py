@@ -15,7 +15,7 @@ AIMS = [(kind, level) for kind in ("sensitivity", "specificity") for level in (0
 
 
 def choose_thresholds(probabilities: Array, truth: NDArray[np.int64], labels: list[str]) -> list[dict[str, Any]]:
-    """The operating points of every target: `{target, aim, level, threshold, validation}`, from validation pictures.
+    """The operating points of every target: `{target, aim, level, threshold, validation}`, from validation images.
 
     At a wanted sensitivity the highest threshold that reaches it, at a wanted specificity the lowest. A target
     without a case, or without a control, has no operating point.

@@ -33,14 +33,14 @@ from lesions.training.layer_decay import parameter_groups
 class WeightedTrainer(Trainer):
     """A Trainer whose loss is class-weighted cross-entropy, exact however the batch is cut.
 
-    The loss of a batch is sum(w[y] * CE) / sum(w[y]) over all its pictures, through gradient accumulation and over
+    The loss of a batch is sum(w[y] * CE) / sum(w[y]) over all its images, through gradient accumulation and over
     all processes: the mean of the parts' own means would differ wherever the parts differ in classes.
     A model with two heads (DeiT with its distillation token) is trained on the mean of both heads' losses.
     """
 
     optimizer: torch.optim.Optimizer | None
 
-    # compute_loss normalises over the whole accumulated batch; the Trainer must not divide again.
+    # compute_loss normalizes over the whole accumulated batch; the Trainer must not divide again.
     loss_is_scaled_for_ga = True
 
     def __init__(
@@ -63,7 +63,7 @@ class WeightedTrainer(Trainer):
         self.add_callback(EpochProgress())
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimiser that the options name, with a learning rate for each layer."""
+        """The optimizer that the options name, with a learning rate for each layer."""
         if self.optimizer is None:
             model = self.model if model is None else model
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
@@ -74,7 +74,7 @@ class WeightedTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, torch.Tensor]:
-        """The micro-batches of one optimiser step, and the sum of their class weights over all processes."""
+        """The micro-batches of one optimizer step, and the sum of their class weights over all processes."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         labels = [batch["labels"].to(self.class_weights.device) for batch in batches]
         total = sum((self.class_weights[part].sum() for part in labels), start=torch.zeros((), device=device))
@@ -88,12 +88,12 @@ class WeightedTrainer(Trainer):
         return loss
 
     def _give_up(self, loss: float, inputs: dict[str, torch.Tensor]) -> None:
-        pictures = self.train_dataset.rows["image_id"]
-        names = ", ".join(pictures[row] for row in inputs["rows"].tolist())
+        images = self.train_dataset.rows["image_id"]
+        names = ", ".join(images[row] for row in inputs["rows"].tolist())
         checkpoint = last_whole_checkpoint(Path(self.args.output_dir))
         raise InputError(
             f"the loss of step {self.state.global_step + 1} is {loss}, so the training was stopped before it.\n"
-            f"the batch's pictures: {names}\n"
+            f"the batch's images: {names}\n"
             f"the last good checkpoint: {checkpoint or 'none yet'}\n"
             "usual causes: a learning rate too high (try half), or float16 (try --fp16 false --bf16)"
         )
@@ -111,19 +111,19 @@ class WeightedTrainer(Trainer):
         targets = one_hot(labels, len(self.class_weights)) * weights[:, None]
         if model.training and self.mixing:
             pixels, targets = mix(pixels, targets, self.mixing, self._draws(inputs))
-        # Pictures smaller than the model's own make it interpolate the positions of its patches.
+        # Images smaller than the model's own make it interpolate the positions of its patches.
         resized = pixels.shape[-1] != getattr(self.model.config, "image_size", pixels.shape[-1])
         outputs = model(pixel_values=pixels, **({"interpolate_pos_encoding": True} if resized else {}))
         weighted_sum = self._weighted_sum(outputs, pixels, targets, model.training)
         if model.training:
-            # Data-parallel gradients are averaged over the processes, and the normaliser spans them all.
+            # Data-parallel gradients are averaged over the processes, and the normalizer spans them all.
             loss = weighted_sum * self.accelerator.num_processes / num_items_in_batch
         else:
             loss = weighted_sum / weights.sum()
         return (loss, {"logits": outputs["logits"]}) if return_outputs else loss
 
     def _weighted_sum(self, outputs: Any, pixels: torch.Tensor, targets: torch.Tensor, training: bool) -> torch.Tensor:
-        """The batch's loss, summed over pictures; `targets` (batch, classes) hold each one's weight on its class."""
+        """The batch's loss, summed over images; `targets` (batch, classes) hold each one's weight on its class."""
         smoothing = self.args.label_smoothing_factor if training else 0.0
         weights = targets.sum(-1, keepdim=True)
         smooth = (1 - smoothing) * targets + smoothing * weights / targets.shape[-1]
@@ -143,7 +143,7 @@ class WeightedTrainer(Trainer):
         return (1 - alpha) * on_labels(class_token) + alpha * (weights[:, 0] * taught).sum()
 
     def _draws(self, inputs: dict[str, torch.Tensor]) -> np.random.Generator:
-        """What a micro-batch draws depends on the seed, the step and its pictures alone, so a resume draws alike."""
+        """What a micro-batch draws depends on the seed, the step and its images alone, so a resume draws alike."""
         return np.random.default_rng((self.args.seed, self.state.global_step, *inputs["rows"].tolist()))
 
     def prediction_step(self, model: nn.Module, *args: Any, **options: Any) -> tuple:

@@ -1,4 +1,4 @@
-"""The search for pictures of one lesion under two ids, and what follows from a pair."""
+"""The search for images of one lesion under two ids, and what follows from a pair."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ WAYS = {
 
 
 def skin(seed: int) -> Image.Image:
-    """A picture with fine marks of its own, and the same ruler as every other along its lower edge."""
+    """An image with fine marks of its own, and the same ruler as every other along its lower edge."""
     random = np.random.RandomState(seed)
     marks = sum(cv2.GaussianBlur(random.normal(size=(224, 298)), (0, 0), sigma) * sigma for sigma in (2, 4, 9))
-    grey = np.uint8((150 + 60 * marks / np.abs(marks).max()).clip(0, 255))
-    grey[204:214, 40:250:8] = 20
-    return Image.fromarray(grey).convert("RGB")
+    gray = np.uint8((150 + 60 * marks / np.abs(marks).max()).clip(0, 255))
+    gray[204:214, 40:250:8] = 20
+    return Image.fromarray(gray).convert("RGB")
 
 
 def test_finds_what_was_photographed_again_and_nothing_else(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_finds_what_was_photographed_again_and_nothing_else(tmp_path: Path) -> N
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """Six pictures of five lesions, of which the published list joins some."""
+    """Six images of five lesions, of which the published list joins some."""
     pairs = pd.read_csv(PUBLISHED_PAIRS)
     first, second = pairs.loc[0, "image_id"], pairs.loc[0, "other_image_id"]
     images = [first, second, "x1", "x2", "x3", "x4"]
@@ -82,18 +82,18 @@ def test_two_diagnoses_are_reported_and_not_merged(table: pd.DataFrame) -> None:
 
 def test_only_what_no_search_has_covered_is_searched(tmp_path: Path) -> None:
     names = ["ISIC_0024306", "ISIC_0024307", "new", "new again"]
-    pictures = {}
+    images = {}
     for name, seed in zip(names, (1, 1, 2, 2), strict=True):
-        pictures[name] = tmp_path / f"{name}.jpg"
-        skin(seed).save(pictures[name], quality=90)
+        images[name] = tmp_path / f"{name}.jpg"
+        skin(seed).save(images[name], quality=90)
     table = pd.DataFrame({"image_id": names, "lesion_id": names, "dx": "nv"})
-    found = find_merges(table, pictures, processes=1)
+    found = find_merges(table, images, processes=1)
     # The first two lie within HAM10000, whose pairs are known: these are none of them.
     assert found[["image_id", "other_image_id"]].to_numpy().tolist() == [["new", "new again"]]
     assert (found["score"] >= 10).all()
 
 
-def test_plain_pictures_have_no_pairs(tmp_path: Path) -> None:
+def test_plain_images_have_no_pairs(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         Image.new("RGB", (40, 30), "pink").save(path)

@@ -1,4 +1,4 @@
-"""Bad pictures and bad tables: each with what it must give, the right picture or the right error."""
+"""Bad images and bad tables: each with what it must give, the right image or the right error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from lesions.data.metadata import Columns, read_metadata
 from lesions.faults import Faults, InputError
-from lesions.images import BadPicture, decode, find_pictures, prepare
+from lesions.images import BadImage, decode, find_images, prepare
 
 RED, BLUE = (200, 30, 40), (20, 40, 190)
 
@@ -32,12 +32,12 @@ def saved(image: Image.Image, form: str, **options: object) -> bytes:
     return content.getvalue()
 
 
-def sixteen_bits(grey: bool) -> bytes:
+def sixteen_bits(gray: bool) -> bytes:
     ramp = np.zeros((40, 60), np.uint16)
     ramp[:, :30] = 200 * 257
-    if grey:
+    if gray:
         return saved(Image.fromarray(ramp), "PNG")
-    row = b"".join(struct.pack(">3H", *(257 * value for value in colour)) * 30 for colour in (RED, BLUE))
+    row = b"".join(struct.pack(">3H", *(257 * value for value in color)) * 30 for color in (RED, BLUE))
     rows = (b"\0" + row) * 40
     chunks = [(b"IHDR", struct.pack(">2I5B", 60, 40, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
@@ -63,7 +63,7 @@ GOOD = {
     "cmyk.jpg": saved(halves("CMYK"), "JPEG", quality=95),
     "palette.png": saved(halves().quantize(4), "PNG"),
     "alpha.png": with_alpha(),
-    "sixteen bits.png": sixteen_bits(grey=False),
+    "sixteen bits.png": sixteen_bits(gray=False),
     "exif turned.jpg": turned(),
     "animated.png": saved(halves(), "PNG", save_all=True, append_images=[Image.new("RGB", (60, 40), "green")]),
     "progressive.jpeg": saved(halves(), "JPEG", quality=95, progressive=True),
@@ -72,19 +72,19 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_the_right_picture(name: str, tmp_path: Path) -> None:
+def test_the_right_image(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(GOOD[name])
-    assert list(find_pictures(tmp_path, Faults())) == [Path(name).stem]
+    assert list(find_images(tmp_path, Faults())) == [Path(name).stem]
     image = decode(prepare(tmp_path / name, 256))
     assert (image.mode, image.size) == ("RGB", (60, 40))
-    for place, colour in (((10, 20), RED), ((50, 20), BLUE)):
-        assert np.abs(np.subtract(image.getpixel(place), colour)).max() < 12
+    for place, color in (((10, 20), RED), ((50, 20), BLUE)):
+        assert np.abs(np.subtract(image.getpixel(place), color)).max() < 12
 
 
-@pytest.mark.parametrize("content", [saved(halves("L"), "JPEG"), sixteen_bits(grey=True)], ids=["8 bits", "16 bits"])
-def test_grey_keeps_its_shades(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "grey.png").write_bytes(content)
-    image = decode(prepare(tmp_path / "grey.png", 256))
+@pytest.mark.parametrize("content", [saved(halves("L"), "JPEG"), sixteen_bits(gray=True)], ids=["8 bits", "16 bits"])
+def test_gray_keeps_its_shades(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "gray.png").write_bytes(content)
+    image = decode(prepare(tmp_path / "gray.png", 256))
     left, right = image.getpixel((10, 20)), image.getpixel((50, 20))
     assert image.mode == "RGB" and 40 < left[0] < 240 and abs(left[0] - right[0]) > 20
     assert max(left) - min(left) < 4
@@ -104,7 +104,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_the_right_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(BAD[name])
-    with pytest.raises(BadPicture) as caught:
+    with pytest.raises(BadImage) as caught:
         prepare(tmp_path / "bad.jpg", 256)
     assert str(caught.value) and str(tmp_path) not in str(caught.value)
 

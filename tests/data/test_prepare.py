@@ -30,15 +30,15 @@ from lesions.images import decode, prepare
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Seven diagnoses, five lesions each, two pictures a lesion, in two folders."""
+    """Seven diagnoses, five lesions each, two images a lesion, in two folders."""
     folder = tmp_path / "source"
     rows = []
     for number in range(70):
         name, dx = f"ISIC_{number:04d}", CODES[number // 10]
         place = folder / f"part_{number % 2}"
         place.mkdir(parents=True, exist_ok=True)
-        colour = tuple(np.random.RandomState(number).randint(0, 255, 3).tolist())
-        Image.new("RGB", (40, 30), colour).save(place / f"{name}{('.jpg', '.JPEG', '.png')[number % 3]}")
+        color = tuple(np.random.RandomState(number).randint(0, 255, 3).tolist())
+        Image.new("RGB", (40, 30), color).save(place / f"{name}{('.jpg', '.JPEG', '.png')[number % 3]}")
         rows.append((f"HAM_{number // 2:04d}", name, dx, "histo", 50.0, "male", "back"))
     columns = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "HAM10000_metadata.csv", index=False)
@@ -112,8 +112,8 @@ def test_reports_every_fault_at_once_and_writes_nothing(source: Path, tmp_path: 
         "HAM_0002: akiec, vasc",
         "'old'",
         "lesion_id is empty, in line (1):\n  10",
-        "picture missing (1):\n  ISIC_0020",
-        "picture unreadable (2)",
+        "image missing (1):\n  ISIC_0020",
+        "image unreadable (2)",
         "ISIC_0021",
         "ISIC_0022",
     ):
@@ -132,8 +132,8 @@ def test_missing_columns_are_named(source: Path, tmp_path: Path) -> None:
     assert "lacks the columns dx, age" in prepare_data(source, tmp_path / "out", check=2)
 
 
-def test_skip_leaves_unreadable_pictures_out_and_lists_them(source: Path, tmp_path: Path) -> None:
-    next(source.rglob("ISIC_0021.*")).write_bytes(b"no picture")
+def test_skip_leaves_unreadable_images_out_and_lists_them(source: Path, tmp_path: Path) -> None:
+    next(source.rglob("ISIC_0021.*")).write_bytes(b"no image")
     output = tmp_path / "out"
     prepare_data(source, output, "--on_bad_image", "skip")
     audit = json.loads((output / "audit.json").read_text())
@@ -182,12 +182,12 @@ def test_load_dataset_sees_a_data_set_made_anew_at_the_same_path(source: Path, t
     assert splits[1] == pd.read_csv(tmp_path / "out" / "splits.csv").query("split == 'test'")["image_id"].tolist()
 
 
-def test_equal_copies_are_one_picture_and_unequal_ones_a_fault(source: Path, tmp_path: Path) -> None:
+def test_equal_copies_are_one_image_and_unequal_ones_a_fault(source: Path, tmp_path: Path) -> None:
     shutil.copytree(source / "part_0", source / "PART_0")
     prepare_data(source, tmp_path / "out")
     Image.new("RGB", (8, 8)).save(source / "PART_0" / "ISIC_0000.jpg")
     error = prepare_data(source, tmp_path / "out", check=2)
-    assert "two different pictures of one name (1)" in error
+    assert "two different images of one name (1)" in error
 
 
 def test_wrong_source_says_what_to_give(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def encode(path: Path, image: Image.Image, **options) -> Path:
     return path
 
 
-def test_large_pictures_come_out_smaller_and_small_ones_as_they_are(tmp_path: Path) -> None:
+def test_large_images_come_out_smaller_and_small_ones_as_they_are(tmp_path: Path) -> None:
     smaller = decode(prepare(encode(tmp_path / "large.png", Image.new("RGB", (600, 450))), 256))
     assert smaller.size == (341, 256)
     assert decode(prepare(encode(tmp_path / "small.png", Image.new("RGB", (20, 10))), 256)).size == (20, 10)
@@ -219,7 +219,7 @@ def test_a_fitting_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
 
 
 def external_set(folder: Path, source: Path) -> Path:
-    """Two pictures that the source holds, one under its own id and one whose lesion it holds, and four others."""
+    """Two images that the source holds, one under its own id and one whose lesion it holds, and four others."""
     folder.mkdir()
     names = ["ISIC_0003", "ext_1", "ext_2", "ext_3", "ext_4", "ext_5"]
     for number, name in enumerate(names):
@@ -248,7 +248,7 @@ def test_an_external_test_set_is_a_split_without_what_the_data_set_holds(source:
         "ISIC_0003": "image_id ISIC_0003 is in the data set",
         "ext_1": "lesion_id HAM_0009 is in the data set",
     }
-    assert "`clinic` is an external test set: 4 pictures" in (output / "README.md").read_text()
+    assert "`clinic` is an external test set: 4 images" in (output / "README.md").read_text()
 
 
 def test_faults_of_an_external_test_set(source: Path, tmp_path: Path) -> None:
@@ -257,11 +257,11 @@ def test_faults_of_an_external_test_set(source: Path, tmp_path: Path) -> None:
     truth = pd.read_csv(folder / "truth.csv").rename(columns={"MEL": "WART"})
     truth.to_csv(folder / "truth.csv", index=False)
     error = prepare_data(source, tmp_path / "out", "--extra_test", f"clinic={folder}:{folder / 'truth.csv'}", check=2)
-    assert "picture of clinic missing (1):\n  ext_2" in error and "ext_3: wart" in error
+    assert "image of clinic missing (1):\n  ext_2" in error and "ext_3: wart" in error
     assert "is not NAME=DIR" in prepare_data(source, tmp_path / "out", "--extra_test", "test=x", check=2)
 
 
-def test_an_external_picture_of_a_known_lesion_is_found_by_content(source: Path, tmp_path: Path) -> None:
+def test_an_external_image_of_a_known_lesion_is_found_by_content(source: Path, tmp_path: Path) -> None:
     known = next(source.rglob("ISIC_0004.*"))
     skin(4).save(known, quality=90)
     folder = external_set(tmp_path / "clinic", source)
@@ -299,7 +299,7 @@ def test_another_data_set_keeps_its_own_diagnoses(source: Path, tmp_path: Path) 
     error = prepare_data(source, tmp_path / "out", *options, "--group_column", "patient", check=2)
     assert "lesion with two diagnoses" in error
     prepare_data(source, tmp_path / "out", *options)
-    assert "70 of 70 pictures have no lesion id" in (tmp_path / "out" / "README.md").read_text()
+    assert "70 of 70 images have no lesion id" in (tmp_path / "out" / "README.md").read_text()
     edit = pd.read_csv(source / "list.csv", dtype=str)
     edit["patient"] = edit["patient"].where(edit["type"] != "eighth", "")
     edit.to_csv(source / "list.csv", index=False)
@@ -314,13 +314,13 @@ def test_explore_writes_figures_and_a_page_that_stands_alone(source: Path, tmp_p
     prepare_data(source, tmp_path / "out", "--explore")
     folder = tmp_path / "out" / "explore"
     figures = {path.name for path in folder.glob("*.png")}
-    assert {"classes.png", "ages.png", "sizes.png", "missing.png", "colours.png", "examples.png"} <= figures
+    assert {"classes.png", "ages.png", "sizes.png", "missing.png", "colors.png", "examples.png"} <= figures
     page = (folder / "index.html").read_text()
     assert page.count("data:image/png;base64,") == len(figures) and "http" not in page.replace("http-equiv", "")
     card = (tmp_path / "out" / "README.md").read_text()
     assert all(f"explore/{name}" in card for name in figures)
-    # Sentences come from the numbers: seven diagnoses of ten pictures each.
-    assert "makes up 14 % of the pictures, 1 times as many" in card and "All pictures have 40 x 30 pixels" in card
+    # Sentences come from the numbers: seven diagnoses of ten images each.
+    assert "makes up 14 % of the images, 1 times as many" in card and "All images have 40 x 30 pixels" in card
     assert load_dataset(str(tmp_path / "out"))["train"].num_rows == 42
 
 

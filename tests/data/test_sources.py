@@ -26,14 +26,14 @@ from lesions.diagnoses import CODES
 from lesions.faults import InputError
 from lesions.files import whole_folder
 
-LESIONS = 5  # of each diagnosis, one picture each
+LESIONS = 5  # of each diagnosis, one image each
 NAMES = [f"ISIC_{24306 + number:07d}" for number in range(LESIONS * len(CODES))]
 DX = dict(zip(NAMES, np.repeat(CODES, LESIONS), strict=True))
 DOI_PATH = "/api/datasets/:persistentId/?persistentId=doi%3A10.7910%2FDVN%2FDBW86T"
 KAGGLE_PATH = "/v1/datasets.DatasetApiService/DownloadDataset"
 
 
-def picture(name: str) -> bytes:
+def image(name: str) -> bytes:
     noise = np.random.RandomState(int(name[-4:])).randint(0, 255, (30, 40, 3), dtype=np.uint8)
     content = io.BytesIO()
     Pillow.fromarray(noise).save(content, "JPEG")
@@ -68,7 +68,7 @@ def kaggle(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, server.url)
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
-    files = {f"HAM10000_images_part_{1 + number % 2}/{n}.jpg": picture(n) for number, n in enumerate(NAMES)}
+    files = {f"HAM10000_images_part_{1 + number % 2}/{n}.jpg": image(n) for number, n in enumerate(NAMES)}
     server.files[KAGGLE_PATH] = zipped({"HAM10000_metadata.csv": metadata(), **files})
     return server
 
@@ -85,10 +85,10 @@ def isic(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> ArchiveServe
     tree = {code: name for name, code in ISIC_DIAGNOSES.items()}
     images = []
     for name in NAMES:
-        server.files[f"/s3/{name}.jpg?signature=x"] = picture(name)
+        server.files[f"/s3/{name}.jpg?signature=x"] = image(name)
         clinical = {"lesion_id": f"IL_{name[-4:]}", "age_approx": 50, "sex": "male", "anatom_site_general": None}
         clinical |= {"diagnosis_1": "Benign", "diagnosis_3": tree[DX[name]], "diagnosis_confirm_type": "histopathology"}
-        full = {"url": f"{server.url}/s3/{name}.jpg?signature=x", "size": len(picture(name))}
+        full = {"url": f"{server.url}/s3/{name}.jpg?signature=x", "size": len(image(name))}
         images.append({"isic_id": name, "files": {"full": full}, "metadata": {"clinical": clinical, "acquisition": {}}})
     first = "/api/v2/images/search/?collections=212&limit=100"
     server.answers[first] = {"next": f"{api}images/search/?cursor=2", "results": images[:20]}
@@ -99,7 +99,7 @@ def isic(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> ArchiveServe
 @pytest.fixture
 def dataverse(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> ArchiveServer:
     monkeypatch.setenv("DATAVERSE_URL", server.url)
-    parts = [zipped({f"{n}.jpg": picture(n) for n in NAMES[start::2]}) for start in (0, 1)]
+    parts = [zipped({f"{n}.jpg": image(n) for n in NAMES[start::2]}) for start in (0, 1)]
     contents = {f"HAM10000_images_part_{number}.zip": part for number, part in enumerate(parts, 1)}
     contents |= {"HAM10000_metadata.tab": metadata(), "ISIC2018_Task3_Test_Images.zip": b"not wanted"}
     files = []
@@ -116,7 +116,7 @@ def dataverse(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> Archive
 
 def check_folder(folder: Path) -> None:
     found = {path.stem: path.read_bytes() for path in folder.rglob("*.jpg")}
-    assert found == {name: picture(name) for name in NAMES}
+    assert found == {name: image(name) for name in NAMES}
     assert not list(folder.rglob("*.partial*")) and not list(folder.rglob("*.zip"))
 
 
@@ -261,10 +261,10 @@ def test_a_disk_that_fills_up_while_writing(isic: ArchiveServer, tmp_path: Path)
 
 
 def hub_dataset(folder: Path, label: str, group: str) -> None:
-    rows = {"picture": [{"bytes": picture(n), "path": None} for n in NAMES], label: [CODES.index(DX[n]) for n in NAMES]}
+    rows = {"image": [{"bytes": image(n), "path": None} for n in NAMES], label: [CODES.index(DX[n]) for n in NAMES]}
     rows |= {group: [f"patient {n}" for n in NAMES], "age": [50.0] * len(NAMES)}
     features = {
-        "picture": Image(),
+        "image": Image(),
         label: ClassLabel(names=list(CODES)),
         group: Value("string"),
         "age": Value("float32"),
@@ -294,8 +294,8 @@ def test_a_data_set_of_the_hub(hub: HubServer, hub_environment: dict[str, str], 
         "off",
     ]
     error = command("data_prep.py", *options, check=2, **hub_environment).stderr
-    assert "name them with --image_column" in error and "picture, diagnosis, patient, age" in error
-    options += ["--image_column", "picture", "--label_column", "diagnosis", "--group_column", "patient"]
+    assert "name them with --image_column" in error and "image, diagnosis, patient, age" in error
+    options += ["--image_column", "image", "--label_column", "diagnosis", "--group_column", "patient"]
     command("data_prep.py", *options, **hub_environment)
     splits = pd.read_csv(tmp_path / "data" / "splits.csv")
     assert sorted(splits["dx"]) == sorted(DX.values()) and splits["lesion_id"].str.startswith("patient").all()

@@ -12,15 +12,15 @@ from lesions.faults import InputError
 
 
 def lesions_like_ham10000(seed: int) -> pd.DataFrame:
-    """Rows with HAM10000's numbers of lesions a diagnosis, one to six pictures each, a few lesions merged."""
+    """Rows with HAM10000's numbers of lesions a diagnosis, one to six images each, a few lesions merged."""
     random = np.random.RandomState(seed)
     counts = {"akiec": 228, "bcc": 327, "bkl": 727, "df": 73, "mel": 614, "nv": 5403, "vasc": 98}
     rows = []
     for dx, count in counts.items():
         for number in range(count):
             group = f"{dx}{number - (number % 50 == 1)}"
-            for picture in range(random.choice([1, 1, 1, 2, 2, 3, 6])):
-                rows.append((f"{dx}{number}_{picture}", f"{dx}{number}", group, dx))
+            for image in range(random.choice([1, 1, 1, 2, 2, 3, 6])):
+                rows.append((f"{dx}{number}_{image}", f"{dx}{number}", group, dx))
     return pd.DataFrame(rows, columns=["image_id", "lesion_id", "group_id", "dx"])
 
 

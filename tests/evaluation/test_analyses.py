@@ -21,7 +21,7 @@ LABELS = ["bcc", "mel", "nv"]
 
 
 def of_melanoma(scores: list[float], cases: list[int], **columns: list) -> Measured:
-    """Pictures with these probabilities of melanoma, the rest nevus; `cases` are the melanomas."""
+    """Images with these probabilities of melanoma, the rest nevus; `cases` are the melanomas."""
     probabilities = np.array([[0.0, score, 1 - score] for score in scores])
     rows = pd.DataFrame({"image": [f"p{n}" for n in range(len(scores))], **columns})
     return Measured(probabilities, np.where(cases, 1, 2), LABELS, rows)

@@ -1,4 +1,4 @@
-"""Two models on the same pictures: paired intervals, McNemar's test, and what can't be compared."""
+"""Two models on the same images: paired intervals, McNemar's test, and what can't be compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lesions.metrics.measured import Measured
 
 
 def two_models() -> tuple[Measured, Measured]:
-    """300 pictures of two diagnoses; the second model is right on 20 more, wrong on 5 that the first had right."""
+    """300 images of two diagnoses; the second model is right on 20 more, wrong on 5 that the first had right."""
     random = np.random.default_rng(0)
     truth = random.integers(0, 2, 300)
     right = np.arange(300) < 200
@@ -35,7 +35,7 @@ def test_differences_and_mcnemar_by_hand() -> None:
     first, second = two_models()
     difference = paired_differences(first, second)["accuracy"]
     assert difference["value"] == pytest.approx(15 / 300)
-    # Of paired pictures 25 differ: the standard error is sqrt(25 - 15 ** 2 / 300) / 300 = 0.0164.
+    # Of paired images 25 differ: the standard error is sqrt(25 - 15 ** 2 / 300) / 300 = 0.0164.
     assert difference["low"] == pytest.approx(0.05 - 1.96 * 0.0164, abs=0.005)
     assert difference["high"] == pytest.approx(0.05 + 1.96 * 0.0164, abs=0.005)
     found = mcnemar(first, second)
@@ -84,4 +84,4 @@ def test_refuses_what_was_measured_on_other_data(runs: tuple[Path, Path], tmp_pa
     path.write_text(json.dumps(report))
     truth = runs[1] / "evaluation" / "ground_truth.csv"
     truth.write_text(truth.read_text().replace(",mel", ",nv", 1))
-    assert "other pictures, or other diagnoses" in error(runs[1])
+    assert "other images, or other diagnoses" in error(runs[1])

@@ -17,7 +17,7 @@ from transformers import pipeline
 
 from lesions.diagnoses import CODES, isic_order
 from lesions.metrics.probabilities import softmax
-from lesions.model.inputs import LesionPictures, collate
+from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import load_for_prediction, load_processor
 from lesions.training.arguments import LesionTrainingArguments
 from lesions.training.trainer import WeightedTrainer
@@ -82,7 +82,7 @@ def test_the_trainers_evaluation_gives_the_same_probabilities(
         model=load_for_prediction(run),
         args=LesionTrainingArguments(output_dir=str(tmp_path), bf16=True, disable_tqdm=True, use_cpu=True),
         class_weights=[1.0] * 7,
-        eval_dataset=LesionPictures(test_rows, load_processor(run)),
+        eval_dataset=LesionImages(test_rows, load_processor(run)),
         data_collator=collate,
     )
     probabilities = softmax(trainer.predict(trainer.eval_dataset).predictions)
@@ -91,9 +91,9 @@ def test_the_trainers_evaluation_gives_the_same_probabilities(
 
 
 @pytest.fixture
-def pictures(test_rows, tmp_path: Path) -> Path:
-    """Forty test pictures as files, in two folders."""
-    folder = tmp_path / "pictures"
+def images(test_rows, tmp_path: Path) -> Path:
+    """Forty test images as files, in two folders."""
+    folder = tmp_path / "images"
     for number, row in enumerate(test_rows.select(range(40))):
         path = folder / f"part {number % 2}" / f"{row['image_id']}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +102,8 @@ def pictures(test_rows, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["isic", "ham10000"])
-def test_a_folder_of_pictures_with_ground_truth(
-    form: str, run: Path, pictures: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
+def test_a_folder_of_images_with_ground_truth(
+    form: str, run: Path, images: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
 ) -> None:
     rows = test_rows.select(range(40))
     truth = pd.DataFrame({"image": rows["image_id"], "dx": [CODES[label] for label in rows["label"]]})
@@ -113,7 +113,7 @@ def test_a_folder_of_pictures_with_ground_truth(
     else:
         table = truth.rename(columns={"image": "image_id"}).assign(lesion_id=rows["lesion_id"])
     table.sample(frac=1, random_state=0).to_csv(tmp_path / "truth.csv", index=False)
-    command("evaluate_model.py", "--model", run, "--images", pictures, "--ground_truth", tmp_path / "truth.csv",
+    command("evaluate_model.py", "--model", run, "--images", images, "--ground_truth", tmp_path / "truth.csv",
             "--output", tmp_path / "out")  # fmt: skip
     written = pd.read_csv(tmp_path / "out" / "predictions.csv", index_col="image")
     assert np.abs(written - predictions.loc[written.index]).to_numpy().max() < 1e-4
@@ -124,28 +124,28 @@ def test_a_folder_of_pictures_with_ground_truth(
     absent = sorted(set(CODES) - set(truth["dx"]))
     for code in absent:
         assert report["per_class"][code]["recall"] is None
-        assert report["per_class"][code]["reasons"]["recall"] == "no picture of this diagnosis"
+        assert report["per_class"][code]["reasons"]["recall"] == "no image of this diagnosis"
     if absent:
         assert absent[0] in report["metrics"]["balanced_accuracy"]["note"]
 
 
 def test_a_folder_without_ground_truth_gives_predictions_and_a_table(
-    run: Path, pictures: Path, predictions: pd.DataFrame, tmp_path: Path
+    run: Path, images: Path, predictions: pd.DataFrame, tmp_path: Path
 ) -> None:
-    done = command("evaluate_model.py", "--model", run, "--images", pictures, "--output", tmp_path / "out")
+    done = command("evaluate_model.py", "--model", run, "--images", images, "--output", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
-    for name in (path.stem for path in pictures.rglob("*.png")):
+    for name in (path.stem for path in images.rglob("*.png")):
         assert predictions.loc[name].idxmax().lower() in lines[name]
     assert "no diagnosis" in done.stdout
 
 
-def test_one_picture_gets_an_answer_that_a_person_can_read(
-    run: Path, pictures: Path, predictions: pd.DataFrame, tmp_path: Path
+def test_one_image_gets_an_answer_that_a_person_can_read(
+    run: Path, images: Path, predictions: pd.DataFrame, tmp_path: Path
 ) -> None:
-    picture = next(pictures.rglob("*.png"))
-    shown = command("evaluate_model.py", "--model", run, "--images", picture).stdout
-    row = predictions.loc[picture.stem].sort_values(ascending=False)
+    image = next(images.rglob("*.png"))
+    shown = command("evaluate_model.py", "--model", run, "--images", image).stdout
+    row = predictions.loc[image.stem].sort_values(ascending=False)
     shares = [float(share) for share in re.findall(r"([\d.]+) %(?:  █+)?$", shown, flags=re.MULTILINE)][:7]
     assert shares == pytest.approx(100 * row.to_numpy(), abs=0.06) and "Melanoma " in shown
     together = 100 * row[["MEL", "BCC", "AKIEC"]].sum()
@@ -153,12 +153,12 @@ def test_one_picture_gets_an_answer_that_a_person_can_read(
     assert float(share) == pytest.approx(together, abs=0.06) and (says == "yes") == (float(share) >= float(threshold))
     assert "no diagnosis" in shown
     address = command("evaluate_model.py", "--model", run, "--images", "https://example.org/a.jpg", check=2).stderr
-    assert "download the picture" in address
+    assert "download the image" in address
     assert "no file or folder" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
 
 
 def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictions: pd.DataFrame, test_rows) -> None:
-    """Test-time augmentation, lesions, changed pictures and maps: in metrics.json, on the page, in the card."""
+    """Test-time augmentation, lesions, changed images and maps: in metrics.json, on the page, in the card."""
     shutil.rmtree(copy / "evaluation")
     options = ("--tta", "flips", "--by_lesion", "--robustness", 20, "--maps")
     command("evaluate_model.py", "--model", copy, "--dataset", sample, *options)
@@ -196,20 +196,20 @@ def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_pa
         assert not (tmp_path / "out").exists()
         return done.stderr
 
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
-    assert "holds no picture" in error("--model", run, "--images", folder)
+    assert "holds no image" in error("--model", run, "--images", folder)
     Image.new("RGB", (9, 9)).save(folder / "good.png")
     for name in ("one.jpg", "two.jpg"):
-        (folder / name).write_bytes(b"no picture")
+        (folder / name).write_bytes(b"no image")
     listed = error("--model", run, "--images", folder)
-    assert "picture unreadable (2)" in listed and "one.jpg" in listed and "two.jpg" in listed
+    assert "image unreadable (2)" in listed and "one.jpg" in listed and "two.jpg" in listed
     for name in ("one.jpg", "two.jpg"):
         (folder / name).unlink()
     truth = tmp_path / "truth.csv"
     truth.write_text("image_id,dx\nother,nv\n")
     missing = error("--model", run, "--images", folder, "--ground_truth", truth)
-    assert "picture without ground truth (1):\n  good" in missing
+    assert "image without ground truth (1):\n  good" in missing
     truth.write_text("name,diagnosis\n")
     assert "needs image_id,dx or image,MEL,NV" in error("--model", run, "--images", folder, "--ground_truth", truth)
     assert "split missing" in error("--model", run, "--dataset", sample, "--split", "exam")

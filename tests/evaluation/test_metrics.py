@@ -52,7 +52,7 @@ def test_by_hand() -> None:
 
 
 def test_ece_by_hand() -> None:
-    # Two pictures at 0.9, one right; one at 0.6, right: (2 |0.5 - 0.9| + 1 |1 - 0.6|) / 3.
+    # Two images at 0.9, one right; one at 0.6, right: (2 |0.5 - 0.9| + 1 |1 - 0.6|) / 3.
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
     assert expected_calibration_error(probabilities, np.array([0, 1, 1])) == pytest.approx((2 * 0.4 + 0.4) / 3)
 
@@ -70,8 +70,8 @@ def test_softmax_sums_to_one_and_survives_large_logits() -> None:
     assert probabilities.tolist() == [[1, 0], [0.5, 0.5]]
 
 
-def test_weighted_metrics_equal_the_metric_on_repeated_pictures() -> None:
-    """A picture of weight 3 counts as three pictures, in every metric, ties and all."""
+def test_weighted_metrics_equal_the_metric_on_repeated_images() -> None:
+    """An image of weight 3 counts as three images, in every metric, ties and all."""
     probabilities, truth = random_predictions()
     weights = np.random.default_rng(1).integers(0, 4, (5, len(truth)))
     values = weighted_metrics(probabilities, truth, weights.astype(float))
@@ -93,17 +93,17 @@ def test_headline_metrics_equal_scikit_learn() -> None:
     assert measured["roc_auc_macro"] == pytest.approx(area, abs=1e-12)
 
 
-def test_intervals_hold_the_value_and_widen_with_pictures_of_one_lesion() -> None:
+def test_intervals_hold_the_value_and_widen_with_images_of_one_lesion() -> None:
     probabilities, truth = random_predictions(n=200)
     probabilities, truth = np.repeat(probabilities, 4, axis=0), np.repeat(truth, 4)
-    over_pictures = bootstrap_intervals(probabilities, truth, np.arange(800), resamples=500)
+    over_images = bootstrap_intervals(probabilities, truth, np.arange(800), resamples=500)
     over_lesions = bootstrap_intervals(probabilities, truth, np.repeat(np.arange(200), 4), resamples=500)
     for name, value in measure(probabilities, truth).items():
         if name in HEADLINE and name != "ece":  # ECE is biased upwards in resamples
             low, high = over_lesions[name]
             assert low < value < high
-            # Four equal pictures a lesion: the width of the interval is that of a quarter of the pictures, twice.
-            narrow_low, narrow_high = over_pictures[name]
+            # Four equal images a lesion: the width of the interval is that of a quarter of the images, twice.
+            narrow_low, narrow_high = over_images[name]
             assert 1.6 < (high - low) / (narrow_high - narrow_low) < 2.5, name
 
 

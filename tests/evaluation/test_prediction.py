@@ -97,15 +97,15 @@ def test_a_layer_with_its_gelu_is_both() -> None:
         assert torch.allclose(layer(inputs), gelu(linear(inputs)), atol=1e-6)
 
 
-@pytest.mark.parametrize("pictures", [1, 5, 9])
-def test_attention_by_convolution_is_attention(pictures: int) -> None:
-    parts = [torch.randn(pictures, 11, 3, 8).transpose(1, 2) for _ in range(3)]
+@pytest.mark.parametrize("images", [1, 5, 9])
+def test_attention_by_convolution_is_attention(images: int) -> None:
+    parts = [torch.randn(images, 11, 3, 8).transpose(1, 2) for _ in range(3)]
     expected = scaled_dot_product_attention(*parts, scale=0.3).transpose(1, 2)
     with torch.inference_mode():
         answer, weights = attention(nn.Module(), *parts, None, scaling=0.3)
-    assert answer.shape == (pictures, 11, 3, 8) and weights is None
+    assert answer.shape == (images, 11, 3, 8) and weights is None
     assert torch.allclose(answer, expected, atol=1e-5)
-    masked = torch.zeros(pictures, 1, 11, 11).masked_fill(torch.eye(11) == 1, -torch.inf)
+    masked = torch.zeros(images, 1, 11, 11).masked_fill(torch.eye(11) == 1, -torch.inf)
     with torch.inference_mode():
         answer = attention(nn.Module(), *parts, masked, scaling=0.3)[0]
     expected = scaled_dot_product_attention(*parts, attn_mask=masked, scale=0.3).transpose(1, 2)
@@ -130,7 +130,7 @@ def test_a_model_that_was_sped_up_answers_as_before(
     assert torch.allclose(model(pixel_values=pixels).logits, before, atol=1e-5)
 
 
-def test_batches_keep_the_order_of_the_pictures() -> None:
+def test_batches_keep_the_order_of_the_images() -> None:
     class Numbers:
         def __len__(self) -> int:
             return 7

@@ -43,7 +43,7 @@ def test_metadata_has_documented_fields_only(run: Path) -> None:
 
 def test_has_every_section_and_no_gap(run: Path) -> None:
     card = (run / "README.md").read_text()
-    for section in ("Intended use", "Out of scope", "Data", "Training", "Results", "Limitations", "Licence"):
+    for section in ("Intended use", "Out of scope", "Data", "Training", "Results", "Limitations", "License"):
         assert f"\n## {section}\n" in card
     assert "More information needed" not in card and "None" not in card and "{{" not in card
     assert "evaluation/confusion_matrix.png" in card and "evaluation/roc_curves.png" in card
@@ -102,7 +102,7 @@ def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -
     assert "temperature 1.234, and a bias for each class, -0.35 times" in card and "for the best macro-F1" in card
     assert "mixup or CutMix in 25 % of the batches" in card and "layer-wise decay 0.75" in card
     assert (
-        "The first 4 epochs took pictures of 48 pixels" in card
+        "The first 4 epochs took images of 48 pixels" in card
         and "the teachers `you/teacher`, `you/other` (hard distillation, 50 %" in card
     )
     assert "](training_curves.png)" in card and "enlarged" not in card
@@ -124,7 +124,7 @@ def test_what_is_missing_leaves_its_lines_out(copy: Path) -> None:
     assert ModelCard(card).data.eval_results is None
 
 
-def test_a_model_of_the_real_data_carries_its_licence_base_and_citation(copy: Path) -> None:
+def test_a_model_of_the_real_data_carries_its_license_base_and_citation(copy: Path) -> None:
     path = copy / "training.json"
     record = json.loads(path.read_text())
     record["dataset"] |= {"name": "you/ham10000", "title": "HAM10000", "drawn": False}

@@ -44,12 +44,12 @@ def test_push_then_pipeline_from_a_fresh_cache(
     assert b'model="you/lesions"' in files["README.md"]
 
     rows = load_dataset(str(sample), split="test").select(range(0, 120, 20))
-    pictures = []
+    images = []
     for row in rows:
-        pictures.append(tmp_path / f"{row['image_id']}.png")
-        row["image"].save(pictures[-1])
+        images.append(tmp_path / f"{row['image_id']}.png")
+        row["image"].save(images[-1])
     environment = hub_environment | {"HF_HOME": str(tmp_path / "fresh"), "PYTHONPATH": ""}
-    answers = json.loads(command("-c", CLASSIFY, *pictures, **environment).stdout)
+    answers = json.loads(command("-c", CLASSIFY, *images, **environment).stdout)
     predictions = pd.read_csv(run / "evaluation" / "predictions.csv", index_col="image")
     for name, answer in zip(rows["image_id"], answers, strict=True):
         for label, score in answer.items():
@@ -110,7 +110,7 @@ def test_to_a_branch_with_a_tag_or_as_a_pull_request(
     assert repository.tags == {"v1.0": repository.commits[-1]} and "README.md" in repository.files
 
 
-def test_pictures_of_the_data_set_are_published_only_when_that_is_asked_for(
+def test_images_of_the_data_set_are_published_only_when_that_is_asked_for(
     copy: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())

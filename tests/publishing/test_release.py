@@ -28,7 +28,7 @@ FOLDER = ROOT / RELEASE
 def test_holds_what_a_push_would_send_and_nothing_else() -> None:
     files = [path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()]
     assert sorted(files) == sorted(filter_repo_objects(files, allow_patterns=PUBLISHED, ignore_patterns=NOT_PUBLISHED))
-    assert not any(name.endswith(EXAMPLES) for name in files)  # pictures of the data set
+    assert not any(name.endswith(EXAMPLES) for name in files)  # images of the data set
     assert {"config.json", "preprocessor_config.json", "training.json", "evaluation/metrics.json"} <= set(files)
 
 
@@ -70,7 +70,7 @@ def test_readmes_first_example_runs_offline_and_evaluate_model_says_the_same(tmp
     done = subprocess.run([sys.executable, "-c", snippet[1]], cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     scores = dict(line.split() for line in done.stdout.splitlines())
-    Image.new("RGB", (600, 450), "tan").save(tmp_path / "lesion.png")  # the example's picture
+    Image.new("RGB", (600, 450), "tan").save(tmp_path / "lesion.png")  # the example's image
     answer = command("evaluate_model.py", "--model", RELEASE, "--images", tmp_path / "lesion.png").stdout
     percent = {
         label: float(share) for label, share in re.findall(r" (\w+) +([\d.]+) %(?:  █+)?$", answer, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""One optimiser step over 16 pictures, cut as told; writes the gradient. Run alone or under torchrun.
+"""One optimizer step over 16 images, cut as told; writes the gradient. Run alone or under torchrun.
 
 python tests/training/gradient_worker.py OUTPUT.safetensors PER_DEVICE_BATCH ACCUMULATION
 """
@@ -43,7 +43,7 @@ def main() -> None:
     model = DeiTForImageClassificationWithTeacher(config)
     for token in (model.deit.embeddings.cls_token, model.deit.embeddings.distillation_token):
         torch.nn.init.normal_(token)  # they start at zero, where LayerNorm makes gradients of 1e4
-    pictures = torch.randn(len(LABELS), 3, 32, 32)
+    images = torch.randn(len(LABELS), 3, 32, 32)
     trainer = WeightedTrainer(
         model=model,
         args=LesionTrainingArguments(
@@ -60,7 +60,7 @@ def main() -> None:
             disable_tqdm=True,
         ),
         class_weights=[0.2, 1.0, 5.0],
-        train_dataset=[{"pixel_values": pictures[i], "labels": LABELS[i], "rows": i} for i in range(len(LABELS))],
+        train_dataset=[{"pixel_values": images[i], "labels": LABELS[i], "rows": i} for i in range(len(LABELS))],
         data_collator=collate,
         callbacks=[KeepGradient(output)],
     )

@@ -81,9 +81,9 @@ def test_plain_pipeline_decides_as_the_record_of_the_training_says(sample: Path,
     for name, value in record["after"].items():
         assert measured[name]["value"] == pytest.approx(value, abs=1e-6), name
 
-    picture = Image.effect_noise((80, 60), 60).convert("RGB")
+    image = Image.effect_noise((80, 60), 60).convert("RGB")
     model = load_for_prediction(output)
-    answer = pipeline("image-classification", model=str(output))(picture, top_k=7)
+    answer = pipeline("image-classification", model=str(output))(image, top_k=7)
     assert {item["label"] for item in answer} == set(model.config.label2id)
     assert sum(item["score"] for item in answer) == pytest.approx(1, abs=1e-5)
 

@@ -19,7 +19,7 @@ from lesions.training.checkpoints import last_whole_checkpoint
 CONFIGS = ROOT / "recipes" / "accelerate"
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--config_file")
 TWO_PROCESSES = (*LAUNCH, str(CONFIGS / "cpu_processes.yaml"))
-# 13 pictures at a time divide no split evenly, so the processes' last batches are padded.
+# 13 images at a time divide no split evenly, so the processes' last batches are padded.
 OPTIONS = (
     *("--max_steps", "6", "--logging_steps", "1", "--eval_strategy", "steps", "--eval_steps", "3"),
     *("--save_strategy", "steps", "--save_steps", "3", "--save_total_limit", "3"),
@@ -31,7 +31,7 @@ CLOSE = {
     # What every probability goes into, so that the two below need not be held as closely.
     "eval_log_loss": {"abs": 1e-6},
     "eval_brier": {"abs": 1e-6},
-    # Two pictures whose scores differ by rounding alone may change places: seen once, 9e-5 of the AUC.
+    # Two images whose scores differ by rounding alone may change places: seen once, 9e-5 of the AUC.
     "eval_roc_auc_macro": {"abs": 2e-4},
     "eval_average_precision_macro": {"abs": 2e-4},
 }
@@ -48,7 +48,7 @@ def history(output: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def alone(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one process with 16 pictures a step."""
+    """A run of one process with 16 images a step."""
     output = tmp_path_factory.mktemp("alone") / "run"
     command(*arguments(output, sample, 16))
     return output
@@ -64,7 +64,7 @@ def assert_same_curve(first: Path, second: Path) -> None:
             assert theirs[name] == pytest.approx(mine[name], **CLOSE.get(name, {"abs": 1e-5})), (mine["step"], name)
 
 
-def test_two_processes_give_the_loss_curve_of_one_and_evaluate_every_picture_once(
+def test_two_processes_give_the_loss_curve_of_one_and_evaluate_every_image_once(
     alone: Path, sample: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "run"

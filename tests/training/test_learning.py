@@ -1,4 +1,4 @@
-"""What a training does to pictures, targets and learning rates: each against a case done by hand."""
+"""What a training does to images, targets and learning rates: each against a case done by hand."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from transformers import (
 )
 
 from lesions.faults import InputError
-from lesions.model.inputs import LesionPictures
+from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_for_training, load_processor
-from lesions.model.resolution import picture_side, see_whole_picture, take_pictures_of
+from lesions.model.resolution import image_side, see_whole_image, take_images_of
 from lesions.training.augmentation import Augmentation, mix
 from lesions.training.distillation import Distillation, Teacher, Teachers
 from lesions.training.layer_decay import parameter_groups
@@ -42,8 +42,8 @@ def rows(sample: Path):
     return load_dataset(str(sample), split="train")
 
 
-def test_mixing_takes_from_the_target_what_it_takes_from_the_picture() -> None:
-    # Each picture is filled with its number, each target says the number: both must hold the same mixture.
+def test_mixing_takes_from_the_target_what_it_takes_from_the_image() -> None:
+    # Each image is filled with its number, each target says the number: both must hold the same mixture.
     batch, side, seen = 8, 16, Counter()
     numbers = torch.arange(batch, dtype=torch.float32)
     pixels = numbers[:, None, None, None].expand(batch, 3, side, side)
@@ -56,7 +56,7 @@ def test_mixing_takes_from_the_target_what_it_takes_from_the_picture() -> None:
             continue
         assert torch.allclose(mixed.mean((1, 2, 3)), mixed_targets @ numbers, atol=1e-4)
         assert torch.allclose(mixed_targets.sum(1), torch.ones(batch))
-        pasted = all(len(picture.unique()) <= 2 and (picture == n).any() for n, picture in enumerate(mixed))
+        pasted = all(len(image.unique()) <= 2 and (image == n).any() for n, image in enumerate(mixed))
         seen["CutMix" if pasted and any(len(p.unique()) == 2 for p in mixed) else "mixup"] += 1
     assert 15 < seen["unmixed"] < 45 and seen["mixup"] > 5 and seen["CutMix"] > 5, seen
     assert torch.equal(pixels[3], torch.full((3, side, side), 3.0))  # what the data set keeps is left alone
@@ -84,7 +84,7 @@ def test_a_layer_learns_at_its_share_of_the_rate_above_it() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["deit", "vit"])
-def test_larger_pictures_are_seen_as_by_the_same_model_with_stretched_positions(architecture: str) -> None:
+def test_larger_images_are_seen_as_by_the_same_model_with_stretched_positions(architecture: str) -> None:
     model, processor = load_for_training(DEMO, LABELS, from_scratch=True, new_head=False).eval(), load_processor(DEMO)
     if architecture == "vit":
         model = ViTForImageClassification(ViTConfig(**model.config.to_diff_dict())).eval()
@@ -92,14 +92,14 @@ def test_larger_pictures_are_seen_as_by_the_same_model_with_stretched_positions(
     pixels = torch.rand(2, 3, 96, 96)
     with torch.no_grad():
         stretched = model(pixel_values=pixels, interpolate_pos_encoding=True).logits
-        take_pictures_of(96, model, processor)
+        take_images_of(96, model, processor)
         assert torch.allclose(model(pixel_values=pixels).logits, stretched, atol=1e-6)
-    assert picture_side(processor) == model.config.image_size == 96
+    assert image_side(processor) == model.config.image_size == 96
     assert all(parameter.requires_grad for parameter in model.parameters())
     with pytest.raises(InputError, match="100 is not a whole number"):
-        take_pictures_of(100, model, processor)
+        take_images_of(100, model, processor)
     with pytest.raises(InputError, match="no positions"):
-        take_pictures_of(96, ResNetForImageClassification(ResNetConfig(depths=[1], hidden_sizes=[8])), processor)
+        take_images_of(96, ResNetForImageClassification(ResNetConfig(depths=[1], hidden_sizes=[8])), processor)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_a_cnn_is_not_evaluated_by_the_statistics_of_its_last_batch(kind: type, 
     assert 0.005 < new <= 0.11
 
 
-def test_pictures_that_are_kept_are_what_the_processor_gives(rows) -> None:
+def test_images_that_are_kept_are_what_the_processor_gives(rows) -> None:
     processor = load_processor(DEMO)
-    kept = LesionPictures(rows.select(range(6)), processor, keep=True)
+    kept = LesionImages(rows.select(range(6)), processor, keep=True)
     for _ in range(2):  # decoded, then from memory
         for index in range(6):
             expected = processor(rows[index]["image"], return_tensors="pt")["pixel_values"][0]
@@ -133,17 +133,17 @@ def test_pictures_that_are_kept_are_what_the_processor_gives(rows) -> None:
     assert kept.kept["whole"].all()
 
 
-def test_the_first_epochs_take_smaller_pictures(rows) -> None:
-    pictures = LesionPictures(rows, load_processor(DEMO), Augmentation(seed=1, low_side=48, low_epochs=2))
+def test_the_first_epochs_take_smaller_images(rows) -> None:
+    images = LesionImages(rows, load_processor(DEMO), Augmentation(seed=1, low_side=48, low_epochs=2))
     for epoch, side in enumerate((48, 48, 64, 64)):
-        pictures.set_epoch(epoch)
-        assert pictures[0]["pixel_values"].shape == (3, side, side)
+        images.set_epoch(epoch)
+        assert images[0]["pixel_values"].shape == (3, side, side)
 
 
 def test_the_whole_frame_is_seen_where_imagenet_would_crop_it() -> None:
     processor = load_processor(DEMO)
     processor.size, processor.crop_size, processor.do_center_crop = {"height": 73, "width": 73}, processor.size, True
-    see_whole_picture(processor)
+    see_whole_image(processor)
     frame = np.zeros((100, 150, 3), np.uint8)
     frame[:, :15] = frame[:, -15:] = 255  # the outer tenths
     seen = processor(frame, return_tensors="np")["pixel_values"][0]
@@ -171,11 +171,11 @@ def test_several_teachers_answer_with_the_mean_of_their_probabilities() -> None:
 
 def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows) -> None:
     turned, processor = LABELS[::-1], load_processor(run)
-    pixels = torch.stack([LesionPictures(rows, processor)[i]["pixel_values"] for i in range(4)])
+    pixels = torch.stack([LesionImages(rows, processor)[i]["pixel_values"] for i in range(4)])
     straight = Teacher(run, LABELS, processor)(pixels)
     assert torch.allclose(Teacher(run, turned, processor)(pixels), straight.flip(-1))
     processor.image_mean, processor.image_std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.2]  # the student sees other numbers
-    pixels = torch.stack([LesionPictures(rows, processor)[i]["pixel_values"] for i in range(4)])
+    pixels = torch.stack([LesionImages(rows, processor)[i]["pixel_values"] for i in range(4)])
     assert torch.allclose(Teacher(run, LABELS, processor)(pixels), straight, atol=1e-4)
     small = interpolate(pixels, size=(32, 32), mode="bilinear", antialias=True)
     teacher = Teacher(run, LABELS, processor)
@@ -188,7 +188,7 @@ def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows
         Teacher(run, ["mel", "nv"], processor)
 
 
-def test_a_cnn_can_teach_and_sees_small_pictures_enlarged(run: Path, tmp_path: Path) -> None:
+def test_a_cnn_can_teach_and_sees_small_images_enlarged(run: Path, tmp_path: Path) -> None:
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     config.id2label = dict(enumerate(LABELS))
     ResNetForImageClassification(config).save_pretrained(tmp_path)

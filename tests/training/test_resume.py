@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from lesions.training.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
 
-# Mixing, smaller pictures at first and a rate a layer: all that a resume has to bring back.
+# Mixing, smaller images at first and a rate a layer: all that a resume has to bring back.
 OPTIONS = ("--mixing", "0.5", "--low_side", "48", "--low_epochs", "1", "--layer_decay", "0.9", "--seed", "7")
 STEPS = (
     *("--save_strategy", "steps", "--save_steps", "5", "--eval_strategy", "steps", "--eval_steps", "5"),
@@ -99,7 +99,7 @@ def test_a_truncated_checkpoint_is_passed_over(
 def test_a_full_disk_leaves_the_last_checkpoint_usable(whole: Path, killed: Path, sample: Path, tmp_path: Path) -> None:
     run = shutil.copytree(killed, tmp_path / "run")
     kept = last_whole_checkpoint(run)
-    limit = 2_000_000  # bytes a file: room for the weights, none for the optimiser
+    limit = 2_000_000  # bytes a file: room for the weights, none for the optimizer
     assert (kept / "model.safetensors").stat().st_size < limit < (kept / "optimizer.pt").stat().st_size
     done = subprocess.run(
         [sys.executable, *arguments(run, sample)],
@@ -114,12 +114,12 @@ def test_a_full_disk_leaves_the_last_checkpoint_usable(whole: Path, killed: Path
     assert_alike(whole, run)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_names_step_pictures_and_checkpoint(
+def test_a_loss_that_is_no_number_stops_the_run_and_names_step_images_and_checkpoint(
     sample: Path, tmp_path: Path
 ) -> None:
     diverging = ("--learning_rate", "1e30", "--max_grad_norm", "0", "--warmup_steps", "0", "--save_steps", "1")
     error = command(*arguments(tmp_path / "run", sample, "--eval_strategy", "no", "--load_best_model_at_end", "false",
                     *diverging), check=2).stderr  # fmt: skip
     assert "the loss of step 2 is nan" in error or "the loss of step 3 is nan" in error
-    assert "the batch's pictures: " in error and error.count("DRAWN_") == 32
+    assert "the batch's images: " in error and error.count("DRAWN_") == 32
     assert "the last good checkpoint: " + str(tmp_path / "run" / "checkpoint-") in error

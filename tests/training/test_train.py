@@ -95,20 +95,20 @@ def test_refuses_labels_that_would_silently_mean_something_else(run: Path, sampl
     assert "base_model: you/model" in (tmp_path / "run" / "README.md").read_text()
 
 
-def test_goes_on_from_a_run_with_larger_pictures_and_says_so(run: Path, sample: Path, tmp_path: Path) -> None:
+def test_goes_on_from_a_run_with_larger_images_and_says_so(run: Path, sample: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", sample, "--model", run, "--from_scratch", "false", "--side", 96, *QUICK)
     first, record = (json.loads((folder / "training.json").read_text()) for folder in (run, tmp_path / "run"))
     assert record["earlier"] == {name: value for name, value in first.items() if name != "history"}
     assert record["base_model"] == first["base_model"]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "- In two runs. The one before" in card and "- Pictures of 96 pixels a side" in card
+    assert "- In two runs. The one before" in card and "- Images of 96 pixels a side" in card
     classify = pipeline("image-classification", model=str(tmp_path / "run"))
     assert classify.image_processor.size == {"height": 96, "width": 96} and classify.model.config.image_size == 96
     assert len(classify(Image.new("RGB", (600, 450)), top_k=7)) == 7
 
 
 def test_refuses_models_of_another_division_of_the_data(copy: Path, sample: Path, tmp_path: Path) -> None:
-    """They have learnt from pictures that are in this test split; so has a student of theirs."""
+    """They have learnt from images that are in this test split; so has a student of theirs."""
     record = json.loads((copy / "training.json").read_text())
     (copy / "training.json").write_text(json.dumps(record | {"dataset_fingerprint": "0" * 64}))
     options = ("--model", copy, "--from_scratch", "false", "--teacher", copy)

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainerControl, TrainerState
 
 from lesions.faults import InputError
-from lesions.model.inputs import LesionPictures, collate
+from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import load_for_training, load_processor
 from lesions.training.arguments import LesionTrainingArguments
 from lesions.training.augmentation import Augmentation
@@ -57,7 +57,7 @@ def test_the_gradient_does_not_depend_on_how_the_batch_is_cut(
 
 
 def small_trainer(output: Path, rows, own: dict[str, Any] | None = None, **options) -> WeightedTrainer:
-    """A Trainer on 64 pictures, in its first epoch at 48 pixels; `own` are options of WeightedTrainer itself."""
+    """A Trainer on 64 images, in its first epoch at 48 pixels; `own` are options of WeightedTrainer itself."""
     torch.manual_seed(0)
     labels = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
     processor = load_processor(DEMO)
@@ -66,8 +66,8 @@ def small_trainer(output: Path, rows, own: dict[str, Any] | None = None, **optio
         model=load_for_training(DEMO, labels, from_scratch=True, new_head=False),
         args=LesionTrainingArguments(output_dir=str(output), **(defaults | {"bf16": False} | options)),
         class_weights=[1.0, 2.0, 0.5, 1.0, 1.0, 0.3, 1.0],
-        train_dataset=LesionPictures(rows["train"].select(range(64)), processor, Augmentation(1, 48, 1), keep=True),
-        eval_dataset=LesionPictures(rows["validation"], processor),
+        train_dataset=LesionImages(rows["train"].select(range(64)), processor, Augmentation(1, 48, 1), keep=True),
+        eval_dataset=LesionImages(rows["validation"], processor),
         data_collator=collate,
         processing_class=processor,
         compute_metrics=compute_metrics,
@@ -88,7 +88,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_never_interrupted(tmp_path: 
     own = {"mixing": 0.7, "layer_decay": 0.8}
     whole = small_trainer(tmp_path / "run", rows, own, **options)
     whole.train()
-    for step in (2, 6):  # the middle of the first epoch, of smaller pictures, and of the second
+    for step in (2, 6):  # the middle of the first epoch, of smaller images, and of the second
         resumed = small_trainer(tmp_path / "run", rows, own, **options)
         resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{step}"))
         for name, tensor in whole.model.state_dict().items():
@@ -144,12 +144,12 @@ def test_evaluates_in_float32_while_it_trains_in_bfloat16(tmp_path: Path, rows) 
 
 def test_augmentation_depends_on_seed_epoch_and_row_alone(rows) -> None:
     processor = load_processor(DEMO)
-    first = LesionPictures(rows["train"], processor, Augmentation(1))
-    second = LesionPictures(rows["train"], processor, Augmentation(1))
+    first = LesionImages(rows["train"], processor, Augmentation(1))
+    second = LesionImages(rows["train"], processor, Augmentation(1))
     assert torch.equal(first[5]["pixel_values"], second[5]["pixel_values"])
     second.set_epoch(1)
     assert not torch.equal(first[5]["pixel_values"], second[5]["pixel_values"])
-    assert not torch.equal(first[5]["pixel_values"], LesionPictures(rows["train"], processor)[5]["pixel_values"])
+    assert not torch.equal(first[5]["pixel_values"], LesionImages(rows["train"], processor)[5]["pixel_values"])
 
 
 def test_class_weights() -> None:

@@ -11,19 +11,19 @@ from tqdm import tqdm
 from lesions.data.duplicates.keypoints import Keypoints, unit_vectors
 
 WORD_SIZE = 600  # keypoints a word of the vocabulary, about: within one, each is compared with each
-VOTES = 10  # nearest keypoints of other pictures that a keypoint votes for
-CANDIDATES = 20  # most voted pictures of other lesions that are verified, a picture
+VOTES = 10  # nearest keypoints of other images that a keypoint votes for
+CANDIDATES = 20  # most voted images of other lesions that are verified, an image
 
 
 def find_candidates(keypoints: Keypoints, lesions: NDArray, asked: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Pairs (first < second) of pictures of different lesions with the most votes of keypoints, shape (n, 2)."""
+    """Pairs (first < second) of images of different lesions with the most votes of keypoints, shape (n, 2)."""
     count = len(keypoints.starts) - 1
-    picture = np.repeat(np.arange(count), np.diff(keypoints.starts))
+    image = np.repeat(np.arange(count), np.diff(keypoints.starts))
     votes = csr_matrix((count, count), dtype=np.float32)
     found: list[tuple[NDArray, NDArray, NDArray]] = []
     words = _words(keypoints.descriptors)
     for number, word in enumerate(tqdm(words, desc="comparing keypoints")):
-        found.append(_votes(keypoints.descriptors[word], picture[word]))
+        found.append(_votes(keypoints.descriptors[word], image[word]))
         if number % 500 == 499 or number == len(words) - 1:  # each addition copies all votes so far
             weights, voters, chosen = (np.concatenate(part) for part in zip(*found, strict=True))
             votes, found = votes + csr_matrix((weights, (voters, chosen)), shape=votes.shape), []
@@ -47,33 +47,33 @@ def _words(descriptors: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
         return [np.arange(len(descriptors))]
     sample = np.random.RandomState(0).permutation(len(descriptors))[:120_000]
     clusters = MiniBatchKMeans(min(count, 4096), batch_size=8192, n_init=1, max_iter=5, random_state=0)
-    centres = clusters.fit(descriptors[sample].astype(np.float32)).cluster_centers_
-    half_norms = (centres**2).sum(axis=1) / 2
+    centers = clusters.fit(descriptors[sample].astype(np.float32)).cluster_centers_
+    half_norms = (centers**2).sum(axis=1) / 2
     nearest = [
-        (descriptors[start : start + 8192].astype(np.float32) @ centres.T - half_norms).argmax(axis=1)
+        (descriptors[start : start + 8192].astype(np.float32) @ centers.T - half_norms).argmax(axis=1)
         for start in tqdm(range(0, len(descriptors), 8192), desc="looking words up")
     ]
     word = np.concatenate(nearest)
-    sizes = np.bincount(word, minlength=len(centres))
+    sizes = np.bincount(word, minlength=len(centers))
     return np.split(np.argsort(word, kind="stable"), np.cumsum(sizes)[:-1])
 
 
-def _votes(descriptors: NDArray[np.uint8], picture: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
-    """Votes of the keypoints of one word, each for its nearest ones in other pictures: weights, from, to.
+def _votes(descriptors: NDArray[np.uint8], image: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
+    """Votes of the keypoints of one word, each for its nearest ones in other images: weights, from, to.
 
     A vote weighs the more, the nearer its keypoint is than the first that gets none: common marks weigh little.
     """
     chosen = min(VOTES, len(descriptors) - 2)
     if chosen < 1:
-        return np.zeros(0, np.float32), picture[:0], picture[:0]
+        return np.zeros(0, np.float32), image[:0], image[:0]
     vectors = unit_vectors(descriptors)
     cosine = vectors @ vectors.T
-    cosine[picture[:, None] == picture[None, :]] = -1
+    cosine[image[:, None] == image[None, :]] = -1
     nearest = np.argpartition(-cosine, chosen, axis=1)[:, : chosen + 1]
     value = np.take_along_axis(cosine, nearest, axis=1)
     order = np.argsort(-value, axis=1)
     nearest, value = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(value, order, axis=1)
     distance = np.sqrt(np.maximum(2 - 2 * value, 0))  # of unit vectors
     weight = 1 - distance[:, :chosen] / np.maximum(distance[:, chosen:], 1e-6)
-    weight[value[:, :chosen] <= 0] = 0  # its own picture's, where the word holds too few others
-    return weight.ravel(), np.repeat(picture, chosen), picture[nearest[:, :chosen]].ravel()
+    weight[value[:, :chosen] <= 0] = 0  # its own image's, where the word holds too few others
+    return weight.ravel(), np.repeat(image, chosen), image[nearest[:, :chosen]].ravel()

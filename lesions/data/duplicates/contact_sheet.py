@@ -13,7 +13,7 @@ from lesions.images import decode
 SHEET_PAIRS = 500  # on the contact sheet, at most
 
 
-def save_contact_sheet(path: Path, pairs: pd.DataFrame, pictures: dict[str, Path], side: int = 150) -> None:
+def save_contact_sheet(path: Path, pairs: pd.DataFrame, images: dict[str, Path], side: int = 150) -> None:
     """The pairs side by side with their scores, the weakest first, so that a person can judge them."""
     pairs = pairs.sort_values("score").head(SHEET_PAIRS)
     columns, width, height = 5, 2 * side + 12, side + 28
@@ -22,7 +22,7 @@ def save_contact_sheet(path: Path, pairs: pd.DataFrame, pictures: dict[str, Path
     for number, row in enumerate(pairs.itertuples()):
         x, y = number % columns * width, number // columns * height
         for offset, name in enumerate((row.image_id, row.other_image_id)):
-            sheet.paste(decode(pictures[name]).resize((side, side)), (x + offset * (side + 2), y))
+            sheet.paste(decode(images[name]).resize((side, side)), (x + offset * (side + 2), y))
             draw.text((x + offset * (side + 2), y + side + 1), name, fill="black")
         draw.text((x, y + side + 13), f"score {row.score}", fill="black")
     with whole_file(path) as partial:

@@ -1,4 +1,4 @@
-"""Lesions that are one: pairs of pictures that show the same skin, and the groups that follow from them."""
+"""Lesions that are one: pairs of images that show the same skin, and the groups that follow from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PUBLISHED_PAIRS = Path(__file__).parent / "ham10000.csv"
 HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all between are its own
 
 
-def find_merges(table: pd.DataFrame, pictures: dict[str, Path], processes: int) -> pd.DataFrame:
-    """All pairs of pictures in `table` that show one lesion under two ids, with lesion, diagnosis and split of each.
+def find_merges(table: pd.DataFrame, images: dict[str, Path], processes: int) -> pd.DataFrame:
+    """All pairs of images in `table` that show one lesion under two ids, with lesion, diagnosis and split of each.
 
-    Those within HAM10000 come from the published list; every other picture is searched for by content, which takes
+    Those within HAM10000 come from the published list; every other image is searched for by content, which takes
     some minutes for each ten thousand.
     """
     pairs = pd.read_csv(PUBLISHED_PAIRS)
@@ -26,7 +26,7 @@ def find_merges(table: pd.DataFrame, pictures: dict[str, Path], processes: int) 
     if unsearched.any():
         from lesions.data.duplicates.search import find_pairs, name_pairs  # pulls in OpenCV
 
-        paths, lesions = [pictures[name] for name in names], list(table["lesion_id"])
+        paths, lesions = [images[name] for name in names], list(table["lesion_id"])
         found = find_pairs(paths, lesions, processes, unsearched.to_numpy())
         pairs = pd.concat([pairs, name_pairs(found, names)], ignore_index=True)
     return describe_pairs(pairs, table)
@@ -40,7 +40,7 @@ def no_merges() -> pd.DataFrame:
 
 
 def describe_pairs(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The `pairs` of which both pictures are in `table` under two lesion ids, with what `table` says of each."""
+    """The `pairs` of which both images are in `table` under two lesion ids, with what `table` says of each."""
     of_image = table.set_index("image_id")[["lesion_id", "dx"]]
     pairs = pairs[pairs["image_id"].isin(of_image.index) & pairs["other_image_id"].isin(of_image.index)]
     for prefix in ("", "other_"):

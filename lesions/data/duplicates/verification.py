@@ -15,11 +15,11 @@ from lesions.data.duplicates.keypoints import DARK, Keypoints, gray_image, unit_
 
 MATCH_RATIO = 0.85  # Lowe's test: the best match must be this much nearer than the second
 TOLERANCE = 4.0  # pixels by which a match may miss the common transform
-SCALES = (1 / 4, 4.0)  # of one picture to the other
-MIN_SPREAD = 0.015  # share of a picture that the agreeing points span: a ruler's marks stay below
+SCALES = (1 / 4, 4.0)  # of one image to the other
+MIN_SPREAD = 0.015  # share of an image that the agreeing points span: a ruler's marks stay below
 MIN_SCORE = 7  # places that agree; below, chance begins (benchmarks/leaks.py)
-CERTAIN_SCORE = 10  # from here on the pictures need not be laid over each other
-MIN_CORRELATION = 0.85  # of the two pictures laid over each other
+CERTAIN_SCORE = 10  # from here on the images need not be laid over each other
+MIN_CORRELATION = 0.85  # of the two images laid over each other
 
 
 def score_pairs(
@@ -41,7 +41,7 @@ def _verify(
     cv2.setNumThreads(1)
     scores = []
     for first, second in pairs:
-        here, there = (slice(starts[picture], starts[picture + 1]) for picture in (first, second))
+        here, there = (slice(starts[image], starts[image + 1]) for image in (first, second))
         matched = _match(descriptors[here], descriptors[there])
         score, transform = _agreement(points[here][matched[:, 0]], points[there][matched[:, 1]], areas[[first, second]])
         if MIN_SCORE <= score < CERTAIN_SCORE:
@@ -87,11 +87,11 @@ def _agreement(
 
 
 def _correlation(here: NDArray[np.uint8], there: NDArray[np.uint8], transform: NDArray[np.float64]) -> float:
-    """Correlation of two pictures, the second laid over the first, where both show skin.
+    """Correlation of two images, the second laid over the first, where both show skin.
 
     The transform is refined to the affine one of the greatest correlation (Evangelidis and Psarakis 2008).
     """
-    first, second = (cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2) for grey in (here, there))
+    first, second = (cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 2) for gray in (here, there))
     start, stop = transform.astype(np.float32), (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
     try:
         _, refined = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, stop, None, 5)

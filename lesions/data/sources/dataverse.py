@@ -30,7 +30,7 @@ def from_dataverse(cache: Path) -> Path:
         tables = [name for name in files if name.split(".")[0] == METADATA.split(".")[0]]
         archives = sorted(name for name in files if name.startswith("HAM10000_images") and name.endswith(".zip"))
         if not tables or not archives:
-            raise InputError(f"{what} holds no {METADATA} or no pictures: {', '.join(files)}; take --source kaggle")
+            raise InputError(f"{what} holds no {METADATA} or no images: {', '.join(files)}; take --source kaggle")
         archives = [name for name in archives if not (folder / Path(name).stem).is_dir()]
         check_space(folder, 2 * sum(files[name]["filesize"] for name in archives))  # packed and unpacked
         for name in archives:

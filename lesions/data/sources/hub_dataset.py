@@ -1,6 +1,6 @@
 """HAM10000 from where it is published: Kaggle, the ISIC Archive, the Harvard Dataverse; and any set from the Hub.
 
-Each function returns a folder with a metadata table and the pictures. The table is written last, so where it lies
+Each function returns a folder with a metadata table and the images. The table is written last, so where it lies
 everything does, and nothing is asked of the network again.
 """
 
@@ -20,7 +20,7 @@ from lesions.files import whole_file
 def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
     """A data set of the Hub with an image column and a diagnosis, all its splits together. Raises InputError.
 
-    `columns.image` is the image column here; the pictures' ids come from a column `image_id`, else from the rows.
+    `columns.image` is the image column here; the images' ids come from a column `image_id`, else from the rows.
     """
     from datasets import ClassLabel, Image, load_dataset
 
@@ -41,13 +41,13 @@ def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
             )
         part = part.cast_column(columns.image, Image(decode=False))
         label = part.features[columns.label]
-        for number, row in enumerate(tqdm(part, desc=f"reading {split}", unit="picture")):
+        for number, row in enumerate(tqdm(part, desc=f"reading {split}", unit="image")):
             name = str(row.get("image_id") or f"{split}_{number:06d}")
             if PurePosixPath(name).name != name or "\\" in name:
                 faults.add("image_id is no plain name", repr(name))
                 continue
-            picture = row.pop(columns.image)
-            content = picture["bytes"] if picture["bytes"] is not None else Path(picture["path"]).read_bytes()
+            image = row.pop(columns.image)
+            content = image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
             with whole_file(folder / f"{name}.jpg") as partial:
                 partial.write_bytes(content)
             code = row[columns.label]

@@ -36,7 +36,7 @@ ISIC_DIAGNOSES = {
 
 
 def from_isic(cache: Path) -> Path:
-    """The ISIC Archive's collection HAM10000, picture by picture. Raises InputError."""
+    """The ISIC Archive's collection HAM10000, image by image. Raises InputError."""
     folder, what = cache / "isic", f"the ISIC Archive's collection {ISIC_COLLECTION}"
     if (folder / METADATA).is_file():
         return folder
@@ -47,7 +47,7 @@ def from_isic(cache: Path) -> Path:
         if number is None:
             raise InputError(f"{api} lists no collection {ISIC_COLLECTION}; take --source kaggle or dataverse")
         query = urlencode({"collections": number, "limit": 100})
-        images = list(tqdm(_isic_pages(session, f"{api}images/search/?{query}", what), desc="listing", unit="picture"))
+        images = list(tqdm(_isic_pages(session, f"{api}images/search/?{query}", what), desc="listing", unit="image"))
         faults = Faults()
         table = pd.DataFrame([_isic_row(image, faults) for image in images])
         faults.raise_if_any("these have no counterpart in HAM10000; take --source kaggle or dataverse")
@@ -60,7 +60,7 @@ def from_isic(cache: Path) -> Path:
             download(session, wanted[name]["url"], paths[name], wanted[name]["size"])
 
         with ThreadPoolExecutor(THREADS) as pool:  # where one fails, map drops those that have not begun
-            list(tqdm(pool.map(fetch, wanted), total=len(wanted), desc="downloading", unit="picture"))
+            list(tqdm(pool.map(fetch, wanted), total=len(wanted), desc="downloading", unit="image"))
     return finish_metadata(folder, table)
 
 

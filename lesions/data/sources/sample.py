@@ -20,21 +20,21 @@ SITES = ("abdomen", "back", "chest", "face", "foot", "lower extremity", "scalp",
 
 BROWN, DARK, TAN = (0.50, 0.31, 0.20), (0.25, 0.15, 0.12), (0.68, 0.50, 0.34)
 PINK, RED, PURPLE = (0.88, 0.56, 0.52), (0.78, 0.30, 0.28), (0.48, 0.12, 0.24)
-BLUE_GREY, WHITE, YELLOW = (0.42, 0.46, 0.56), (0.96, 0.90, 0.86), (0.90, 0.78, 0.50)
+BLUE_GRAY, WHITE, YELLOW = (0.42, 0.46, 0.56), (0.96, 0.90, 0.86), (0.90, 0.78, 0.50)
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture being drawn, in the lesion's own coordinates (its radius is 1)."""
+    """An image being drawn, in the lesion's own coordinates (its radius is 1)."""
 
     x: Array
     y: Array
     pixels: Array  # height x width x 3, in [0, 1]
 
-    def paint(self, where: Array, colour: tuple[float, float, float], strength: float = 1.0) -> None:
-        """Blends `colour` over the canvas; `where` is the opacity of each pixel in [0, 1]."""
+    def paint(self, where: Array, color: tuple[float, float, float], strength: float = 1.0) -> None:
+        """Blends `color` over the canvas; `where` is the opacity of each pixel in [0, 1]."""
         opacity = (where * strength)[..., None]
-        self.pixels[:] = self.pixels * (1 - opacity) + np.asarray(colour) * opacity
+        self.pixels[:] = self.pixels * (1 - opacity) + np.asarray(color) * opacity
 
     def disc(self, x: float, y: float, radius: float) -> Array:
         """Opacity of a soft-edged disc."""
@@ -42,7 +42,7 @@ class Canvas:
 
 
 def draw_sample(folder: Path) -> None:
-    """Writes HAM10000_metadata.csv and the drawn pictures into `folder`, one to four pictures a lesion.
+    """Writes HAM10000_metadata.csv and the drawn images into `folder`, one to four images a lesion.
 
     Every call writes the same: a lesion's looks depend on its number alone.
     """
@@ -68,7 +68,7 @@ def draw_sample(folder: Path) -> None:
 
 
 def draw_lesion(dx: str, seed: int, view: int) -> Image.Image:
-    """One picture of the drawn lesion `seed` with diagnosis `dx`; each `view` turns, shifts and lights it anew."""
+    """One image of the drawn lesion `seed` with diagnosis `dx`; each `view` turns, shifts and lights it anew."""
     shape, camera = np.random.RandomState(seed), np.random.RandomState(seed * 31 + view)
     turn, scale = camera.uniform(0, 2 * np.pi), camera.uniform(0.85, 1.2) * 30
     row, column = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
@@ -85,8 +85,8 @@ def draw_lesion(dx: str, seed: int, view: int) -> Image.Image:
 
     light = 1 - 0.12 * np.hypot(across, down)[..., None] / 2
     noise = camera.normal(0, 0.02, canvas.pixels.shape)
-    picture = canvas.pixels * light * camera.uniform(0.92, 1.06, 3) + noise
-    return Image.fromarray((picture.clip(0, 1) * 255).astype(np.uint8))
+    image = canvas.pixels * light * camera.uniform(0.92, 1.06, 3) + noise
+    return Image.fromarray((image.clip(0, 1) * 255).astype(np.uint8))
 
 
 def _soft(signed_distance: Array, edge: float) -> Array:
@@ -143,7 +143,7 @@ def _melanoma(canvas: Canvas, shape: np.random.RandomState) -> None:
     canvas.paint(body, BROWN, 0.9)
     canvas.paint(body * _dots(canvas, shape, shape.randint(3, 6), (0.2, 0.5)), DARK, 0.8)
     canvas.paint(body * _network(canvas, 4), DARK, 0.3)
-    canvas.paint(body * _dots(canvas, shape, 2, (0.2, 0.45), 0.5), BLUE_GREY, shape.uniform(0.2, 0.7))
+    canvas.paint(body * _dots(canvas, shape, 2, (0.2, 0.45), 0.5), BLUE_GRAY, shape.uniform(0.2, 0.7))
 
 
 def _benign_keratosis(canvas: Canvas, shape: np.random.RandomState) -> None:
@@ -156,7 +156,7 @@ def _benign_keratosis(canvas: Canvas, shape: np.random.RandomState) -> None:
 def _basal_cell_carcinoma(canvas: Canvas, shape: np.random.RandomState) -> None:
     body = _outline(canvas, shape, ragged=0.20, edge=0.25)
     canvas.paint(body, PINK, 0.7)
-    canvas.paint(body * _dots(canvas, shape, shape.randint(2, 6), (0.12, 0.28)), BLUE_GREY, 0.8)
+    canvas.paint(body * _dots(canvas, shape, shape.randint(2, 6), (0.12, 0.28)), BLUE_GRAY, 0.8)
     canvas.paint(body * _vessels(canvas, shape, shape.randint(3, 6)), RED, 0.8)
 
 

@@ -1,4 +1,4 @@
-"""Where the pictures and their metadata come from: a folder, an archive on the network, or the drawn sample."""
+"""Where the images and their metadata come from: a folder, an archive on the network, or the drawn sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARCHIVES = ("kaggle", "isic", "dataverse")
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of pictures, the tables that describe them, and how to read these."""
+    """A folder of images, the tables that describe them, and how to read these."""
 
     folder: Path
     tables: list[Path]
@@ -65,7 +65,7 @@ def open_source(
     folder = _archive(name, cache) if name in ARCHIVES else Path(name)
     if not folder.is_dir():
         raise InputError(
-            f"there is no folder {folder}: --source takes a folder with HAM10000_metadata.csv and the pictures "
+            f"there is no folder {folder}: --source takes a folder with HAM10000_metadata.csv and the images "
             f"anywhere below it, {', '.join(ARCHIVES)}, {HUB}REPO, or `{SAMPLE}` for the built-in drawn lesions"
         )
     if metadata:
