@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from lesions import hub_push as publishing
 from lesions.data import external, splits
 from lesions.data.dataset_card import render_dataset_card
 from lesions.data.duplicates.contact_sheet import save_contact_sheet
@@ -34,6 +33,7 @@ from lesions.data.spool import ImageSpool
 from lesions.dataset import SHARES, fingerprint
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_file, whole_folder, write_json, write_text
+from lesions.hub import Destination, check_access, push_folder
 from lesions.images import find_images
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def main() -> None:
     arguments = parse_arguments()
     check_output(arguments.output)
     if arguments.push_to_hub:
-        publishing.check_access("dataset", arguments.hub_dataset_id, arguments.private)
+        check_access(destination(arguments))
     columns = arguments.image_column, arguments.label_column, arguments.group_column
     with open_source(arguments.source, arguments.cache_dir, arguments.metadata, *columns) as source:
         faults = Faults()
@@ -299,16 +299,14 @@ def _report_lines(audit: dict[str, Any]) -> Iterator[str]:
     yield f"fingerprint {audit['fingerprint']}"
 
 
+def destination(arguments: argparse.Namespace) -> Destination:
+    return Destination(arguments.hub_dataset_id, "dataset", arguments.private)
+
+
 def publish(arguments: argparse.Namespace) -> None:
     """Pushes the data set to the Hub."""
-    url = publishing.push_folder(
-        "dataset",
-        arguments.hub_dataset_id,
-        arguments.output,
-        PUBLISHED,
-        "Data set and card",
-        what_next=f"{arguments.output} is whole; repeat the same command to push it",
-    )
+    what_next = f"{arguments.output} is complete; repeat the same command to push it"
+    url = push_folder(destination(arguments), arguments.output, PUBLISHED, "Data set and card", what_next=what_next)
     print(f"\npublished at {url}")
 
 

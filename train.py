@@ -24,7 +24,7 @@ import model_card
 from lesions.dataset import dataset_fingerprint, describe_dataset, label_names, load_splits, title_of
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json
-from lesions.hub import local_folder, public_name
+from lesions.hub import Destination, check_access, local_folder, public_name
 from lesions.run_folder import CURVES, RECORD, check_division, record_of
 from lesions.training.class_weights import class_weights
 from lesions.training.recipes import FLAG, parse_with_recipe
@@ -146,7 +146,7 @@ def main() -> None:
         use_all_cores()
     push, training.push_to_hub = training.push_to_hub, False  # the Trainer's own push would send its card and pickles
     if push:
-        model_card.check_access(training.hub_model_id, training.hub_token, bool(training.hub_private_repo))
+        check_access(destination(training))
     dataset = load_splits(options.dataset, "train", "validation", "test")
     fingerprint = dataset_fingerprint(dataset)
     identity = {
@@ -278,14 +278,24 @@ def save_record(trainer: WeightedTrainer, record: dict[str, Any]) -> None:
         write_json(Path(trainer.args.output_dir) / RECORD, record)
 
 
+def destination(training: LesionTrainingArguments) -> Destination:
+    if not training.hub_model_id:
+        raise InputError("--push_to_hub needs --hub_model_id owner/name")
+    return Destination(
+        training.hub_model_id,
+        private=bool(training.hub_private_repo),
+        token=training.hub_token,
+        revision=training.hub_revision,
+    )
+
+
 def finish(run: Path, dataset: str, push: LesionTrainingArguments | None) -> None:
     """Writes the card and says what comes next; with `push`, measures the test split and publishes."""
     print(f"\n{run} holds the model")
     if push:
         measuring = ["--model", str(run), "--dataset", dataset, "--output", str(run / "evaluation")]
         evaluate_model.evaluate_split(evaluate_model.own_options().parse_args(measuring))
-        to = model_card.Destination(push.hub_model_id, bool(push.hub_private_repo), push.hub_token, push.hub_revision)
-        print(f"\npublished at {model_card.publish(run, to)}")
+        print(f"\npublished at {model_card.publish(run, destination(push))}")
     else:
         model_card.write_card(run)
         print(f"Next:\n  python evaluate_model.py --model {run} --dataset {dataset} --split test")

@@ -1,55 +1,150 @@
-"""A model or a data set by folder or Hub id: the one place that turns either into a folder."""
+"""The one place that talks to the Hub: fetches models and data sets, pushes folders, and words every failure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lesions.faults import InputError
 
 # No pickle is ever fetched: weights come as safetensors or not at all.
 WANTED_FILES = {"model": ["*.json", "*.safetensors"], "dataset": ["*.parquet", "*.json", "*.csv", "README.md"]}
+ADDRESSES = {"model": "", "dataset": "datasets/", "space": "spaces/"}  # of each kind, below the Hub's own
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where on the Hub a folder goes, and how."""
+
+    repo_id: str
+    kind: str = "model"  # or "dataset", "space"
+    private: bool = False  # if the repository is created now
+    token: str | None = None  # default: the one of `hf auth login`
+    revision: str | None = None  # a branch, created if it doesn't exist
+    tag: str | None = None  # put on the commit; an existing tag of that name moves
+    create_pr: bool = False  # open a pull request instead of committing
 
 
 def local_folder(name: str, kind: str, everything: bool = False) -> Path:
     """The folder of the `kind` ("model" or "dataset") called `name`: a folder on disk, or a snapshot from the Hub,
     of the files that this project writes or of `everything`.
 
-    Raises InputError where neither is to be had, with what to do next.
+    Raises InputError if there is neither.
     """
     if Path(name).is_dir():
         return Path(name)
 
-    from httpx2 import HTTPError  # what the Hub's client raises where no answer came
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    advice = f"give --{kind} an existing folder, or the Hub id of a {kind}"
-    try:
+    download = f"hf download {'--repo-type dataset ' if kind == 'dataset' else ''}{name} --local-dir FOLDER"
+    what_next = (
+        f"--{kind} takes an existing folder or the Hub id of a {kind}. Without a connection, copy the {kind} from "
+        f"another machine (`{download}`) and give --{kind} FOLDER"
+    )
+    with _clear_errors(name, kind, what_next, prefix=f"there is no folder {name}, and "):
         return Path(snapshot_download(name, repo_type=kind, allow_patterns=None if everything else WANTED_FILES[kind]))
-    except HFValidationError as error:
-        raise InputError(f"there is no folder {name}, and it is no Hub id; {advice}") from error
-    except GatedRepoError as error:
-        raise InputError(
-            f"{name} is gated: accept its terms on its Hub page, then log in with `hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"there is no folder {name}, and the Hub knows no {kind} of that id (a private one needs "
-            f"`hf auth login`); {advice}"
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise InputError(
-            f"there is no folder {name}, and the Hub could not be reached for it ({str(error).splitlines()[0]}). "
-            f"Check the connection; without one, copy the {kind} from another machine (`hf download "
-            f"{'--repo-type dataset ' if kind == 'dataset' else ''}{name} --local-dir FOLDER`) and give --{kind} FOLDER"
-        ) from error
 
 
 def public_name(name: str) -> str:
-    """`name` as it may be published: a Hub id as it is, of a folder only the last part, never a path."""
+    """`name` as it may be published: a Hub id unchanged, of a folder only the last part, never a path."""
     return Path(name).resolve().name if Path(name).is_dir() else name
 
 
 def revision_of(folder: Path) -> str | None:
     """The commit of the Hub's repository that `folder` is a snapshot of; None for any other folder."""
     return folder.name if folder.parent.name == "snapshots" else None
+
+
+def check_access(to: Destination, what_next: str = "nothing was done yet; repeat the same command") -> None:
+    """Makes sure, before hours of work, that the push at its end can work: creates the repository.
+
+    Raises InputError, which ends with `what_next`.
+    """
+    from huggingface_hub import HfApi
+
+    with _clear_errors(to.repo_id, to.kind, what_next):
+        api = HfApi(token=to.token)
+        api.create_repo(
+            to.repo_id,
+            repo_type=to.kind,
+            private=to.private,
+            exist_ok=True,
+            space_sdk="static" if to.kind == "space" else None,
+        )
+        api.auth_check(to.repo_id, repo_type=to.kind, write=True)  # create_repo accepts one that others own
+
+
+def push_folder(
+    to: Destination,
+    folder: Path,
+    files: list[str],
+    message: str,
+    leave_out: list[str] | None = None,
+    what_next: str = "",
+) -> str:
+    """Pushes the `files` (patterns) of `folder`, except `leave_out`, in one commit to a repository that
+    `check_access` has made. Files that the Hub has already are not sent again; without a change there is no commit.
+
+    Returns the address of the repository, or of the pull request. Raises InputError, which ends with `what_next`.
+    """
+    from huggingface_hub import HfApi
+
+    with _clear_errors(to.repo_id, to.kind, what_next):
+        api = HfApi(token=to.token)
+        if to.revision and not to.create_pr:
+            api.create_branch(to.repo_id, repo_type=to.kind, branch=to.revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=to.repo_id,
+            repo_type=to.kind,
+            folder_path=folder,
+            allow_patterns=files,
+            ignore_patterns=leave_out,
+            commit_message=message,
+            revision=to.revision,
+            create_pr=to.create_pr,
+        )
+        if to.tag:
+            if to.tag in {ref.name for ref in api.list_repo_refs(to.repo_id, repo_type=to.kind).tags}:
+                api.delete_tag(to.repo_id, repo_type=to.kind, tag=to.tag)
+            api.create_tag(to.repo_id, repo_type=to.kind, tag=to.tag, revision=to.revision)
+        return commit.pr_url or f"{api.endpoint}/{ADDRESSES[to.kind]}{to.repo_id}"
+
+
+@contextmanager
+def _clear_errors(repo_id: str, kind: str, what_next: str, prefix: str = "") -> Iterator[None]:
+    """Turns what the Hub's client raises into an InputError: `prefix`, the reason, and `what_next`."""
+    from httpx2 import HTTPError  # what the client raises if no answer came
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        yield
+    except (HTTPError, OSError, HFValidationError, RuntimeError) as error:
+        # The client wraps what broke off an upload in a RuntimeError.
+        if isinstance(error, RuntimeError) and not isinstance(error.__cause__, (HTTPError, OSError)):
+            raise
+        raise InputError(f"{prefix}{_reason(error, repo_id, kind)}; {what_next}") from error
+
+
+def _reason(error: Exception, repo_id: str, kind: str) -> str:
+    """What is wrong, in words, and how to mend it if the cause is known."""
+    from huggingface_hub import errors
+
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, errors.HFValidationError):
+        return f"{repo_id} is not a Hub id (owner/name): {text}"
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return "you are not logged in to the Hub: run `hf auth login` first"
+    if isinstance(error, errors.GatedRepoError):
+        return f"{repo_id} is gated: accept its terms on its Hub page, then run `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"the Hub has no {kind} {repo_id} that you can read (a private one needs `hf auth login`)"
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        known = {
+            401: "the Hub rejected your token: run `hf auth login` with a token that has write access",
+            403: f"your token may not write to {repo_id}: use a token with write access, or another id",
+        }
+        return known.get(status, f"the Hub answered {status}: {text}")
+    return f"the connection to the Hub failed ({text}{f' {error.__cause__}' if error.__cause__ else ''})"

@@ -5,6 +5,6 @@ python -m model_card runs/deit-tiny --push_to_hub --hub_model_id you/deit-tiny-h
 """
 
 from model_card.card import write_card
-from model_card.publish import Destination, check_access, export, publish
+from model_card.publish import export, publish
 
-__all__ = ["Destination", "check_access", "export", "publish", "write_card"]
+__all__ = ["export", "publish", "write_card"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import model_card
 from lesions.faults import exits_cleanly
+from lesions.hub import Destination
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -49,9 +50,9 @@ def main() -> None:
 
 
 def push(arguments: argparse.Namespace) -> None:
-    names = ("hub_model_id", "private", "revision", "tag", "create_pr", "publish_examples")
-    destination = model_card.Destination(**{name: getattr(arguments, name) for name in names})
-    print(f"published at {model_card.publish(arguments.run, destination)}")
+    names = ("private", "revision", "tag", "create_pr")
+    to = Destination(arguments.hub_model_id, **{name: getattr(arguments, name) for name in names})
+    print(f"published at {model_card.publish(arguments.run, to, arguments.publish_examples)}")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import filter_repo_objects
 
-from lesions import hub_push as publishing
 from lesions.faults import InputError
 from lesions.files import read_json, whole_folder, write_text
+from lesions.hub import Destination, check_access, push_folder
 from lesions.run_folder import CURVES
 from model_card.card import EXAMPLES, write_card
 
@@ -28,49 +27,19 @@ PUBLISHED = [
 NOT_PUBLISHED = ["checkpoint-*", "*.partial*"]
 
 
-@dataclass(frozen=True)
-class Destination:
-    """Where on the Hub a run goes, and how."""
+def publish(run: Path, to: Destination, publish_examples: bool = False) -> str:
+    """Writes the card for the destination, pushes model, processor, card and evaluation in one commit; images of the
+    data set only with `publish_examples`.
 
-    hub_model_id: str
-    private: bool = False  # if the repository is created now
-    token: str | None = None
-    revision: str | None = None  # a branch, created where it is not there
-    tag: str | None = None  # put on the commit
-    create_pr: bool = False  # open a pull request instead of committing
-    publish_examples: bool = False  # with images of the data set
-
-
-def check_access(hub_model_id: str | None, token: str | None = None, private: bool = False) -> None:
-    """Makes sure, before hours of training, that the push at its end can work. Raises InputError."""
-    if not hub_model_id:
-        raise InputError("--push_to_hub needs --hub_model_id owner/name")
-    publishing.check_access("model", hub_model_id, private, token)
-
-
-def publish(run: Path, to: Destination) -> str:
-    """Writes the card for the destination, pushes model, processor, card and evaluation in one commit.
-
-    Returns the address of the repository, or of the pull request. Raises InputError where that fails; a repeated
-    push completes what is missing.
+    Returns the address of the repository, or of the pull request. Raises InputError if that fails; a repeated push
+    completes what is missing.
     """
-    again = f"{run} is as it was; repeat: python -m model_card {run} --push_to_hub --hub_model_id {to.hub_model_id}"
-    publishing.check_access("model", to.hub_model_id, to.private, to.token, again)
-    write_card(run, to.hub_model_id, to.publish_examples)
+    again = f"{run} is unchanged; repeat: python -m model_card {run} --push_to_hub --hub_model_id {to.repo_id}"
+    check_access(to, again)
+    write_card(run, to.repo_id, publish_examples)
     write_eval_results(run)
-    return publishing.push_folder(
-        "model",
-        to.hub_model_id,
-        run,
-        PUBLISHED,
-        "Model, card and evaluation",
-        token=to.token,
-        leave_out=NOT_PUBLISHED if to.publish_examples else [*NOT_PUBLISHED, f"*/{EXAMPLES}"],
-        what_next=again,
-        revision=to.revision,
-        tag=to.tag,
-        create_pr=to.create_pr,
-    )
+    leave_out = NOT_PUBLISHED if publish_examples else [*NOT_PUBLISHED, f"*/{EXAMPLES}"]
+    return push_folder(to, run, PUBLISHED, "Model, card and evaluation", leave_out, again)
 
 
 def export(run: Path, folder: Path) -> Path:
