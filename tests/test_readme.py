@@ -1,14 +1,23 @@
-"""What the README promises holds: its results come from a file in the repository, its commands exist."""
+"""What the pages promise holds: their numbers come from files here, and their commands, links and tree exist."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, command
 
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "recipes/README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("results/*.md")]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of every table row, without the backticks and stars around them."""
+    rows = re.findall(r"^\| *(.+?) *\|$", text, re.MULTILINE)
+    return [[cell.strip().strip("`*") for cell in re.split(r" *\| *", row)] for row in rows]
 
 
 def test_every_number_of_the_results_table_comes_from_its_metrics_json() -> None:
@@ -31,10 +40,63 @@ def test_the_share_of_each_diagnosis_that_is_found_comes_from_the_release() -> N
         assert int(share) == round(100 * recall)
 
 
+def test_the_recipes_have_the_metrics_of_their_experiments() -> None:
+    recipes = [row for row in table_rows((ROOT / "recipes/README.md").read_text()) if row[0].startswith("[`deit-tiny")]
+    experiments = table_rows((ROOT / "results/experiments.md").read_text())
+    assert len(recipes) == 3
+    for link, _, _, minutes, *metrics in recipes:
+        name = re.match(r"\[`(.+?)`\]", link)[1]
+        ((_, _, measured_minutes, *measured),) = [row for row in experiments if row[0].startswith(f"{name}`:")]
+        assert minutes == measured_minutes.lstrip("+")
+        assert metrics == [*measured[:4], measured[5]]  # without the macro average precision
+
+
+def test_the_speed_of_training_comes_from_its_measurement() -> None:
+    measured = re.findall(r"^  (?:train\.py|limit|plain) +([\d.]+) images", (ROOT / "results/train.txt").read_text(),
+                          re.MULTILINE)  # fmt: skip
+    shown = [row[1:] for row in table_rows((ROOT / "results/speed.md").read_text()) if row[0].startswith("DeiT-")]
+    tiny, xeon, base = shown
+    assert [*tiny, *base, *xeon] == measured
+
+
+def test_the_search_for_duplicates_found_what_the_page_says() -> None:
+    measured = re.findall(r"^.+?  +(\d+)  +(\d+) +[\d.]+$", (ROOT / "results/leaks.txt").read_text(), re.MULTILINE)
+    text = (ROOT / "docs/data.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| ([\d,]+) \| (\d+) ?(%?)[^|]*\|$", text, re.MULTILINE)
+    assert len(rows) == len(measured) - 1 == 9  # the last one is in the text below the table
+    for (n, found, percent), (measured_n, measured_found) in zip(rows, measured, strict=False):
+        assert n.replace(",", "") == measured_n
+        expected = round(100 * int(measured_found) / int(measured_n)) if percent else int(measured_found)
+        assert int(found) == expected
+    assert f"{round(100 * int(measured[-1][1]) / int(measured[-1][0]))} % carry two diagnoses" in text
+
+
 @pytest.mark.parametrize("script", ["data_prep.py", "train.py", "evaluate_model.py", "-m model_card"])
 def test_every_command_teaches(script: str) -> None:
     help_text = command(*script.split(), "--help").stdout
-    shown = re.findall(rf"python {re.escape(script)} .*|accelerate launch {re.escape(script)} .*", README)
-    assert shown
-    for option in set(re.findall(r"--\w+", " ".join(shown))):
+    start = rf"(?:python |accelerate launch |^){re.escape(script)} "
+    shown = [re.findall(start + r"(?:[^\n]*\\\n)*[^\n`]*", page.read_text(), re.MULTILINE) for page in PAGES]
+    assert shown[0]  # the README's own
+    for option in set(re.findall(r"--\w+", str(shown))):
         assert option in help_text, option
+
+
+def test_every_link_leads_to_a_file() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+def test_the_tree_names_every_file_on_top_and_every_folder_of_lesions() -> None:
+    tree, path = set(), []
+    for line in re.search(r"```\n(README\.md  .*?)```", README, re.DOTALL)[1].splitlines():
+        indent, name = re.match(r"( *)(\S+)  ", line).groups()
+        path = [*path[: len(indent) // 2], name]
+        tree.add("".join(path))
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, text=True, capture_output=True).stdout
+    tracked = [Path(name) for name in listed.splitlines()]
+    top = {path.parts[0] + ("/" if len(path.parts) > 1 else "") for path in tracked}
+    folders = {
+        f"{folder.as_posix()}/" for path in tracked for folder in path.parents if folder.parts[:1] == ("lesions",)
+    }
+    assert tree == top | folders  # tracked, so each exists
