@@ -1,4 +1,5 @@
-# make demo: the whole way on the built-in drawn sample. make test: the tests. Both set up .venv themselves.
+# make demo: every step on the synthetic sample. make test: the tests. make lint: the linters.
+# Each sets up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,4 +1,4 @@
-"""Bad input: collect every fault, report them once, exit with code 2 and no traceback."""
+"""Errors: collect every fault in the input, report all of them once, and exit with code 2 and no traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(Exception):
-    """What the user gave can't be used. The message says what is wrong, where, and what to do next."""
+    """The input can't be used. The message says what is wrong, where, and what to do."""
 
 
 class Faults:
@@ -22,7 +22,7 @@ class Faults:
         self.by_kind: dict[str, list[str]] = {}
 
     def add(self, kind: str, *places: str) -> None:
-        """Notes `places` (ids, file names, line numbers) at which a fault of this `kind` was seen."""
+        """Notes the `places` (ids, file names, line numbers) of a fault of this `kind`."""
         if places:
             self.by_kind.setdefault(kind, []).extend(places)
 
@@ -40,8 +40,8 @@ class Faults:
 
 
 def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
-    """Wraps a script's `main`: bad input or a full disk ends with its message and exit code 2,
-    Ctrl-C with code 130."""
+    """Wraps a script's `main`, the one way out for errors: bad input, or a file that the system refuses, ends with
+    its message and exit code 2, Ctrl-C with 130."""
 
     @functools.wraps(main)
     def run() -> None:
@@ -51,13 +51,23 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            print(f"error: {error.filename or 'a file'} could not be written: {error.strerror}", file=sys.stderr)
-            print("make room and run the same command again; what was whole before is so still", file=sys.stderr)
+            print(f"error: {describe(error)}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            print("interrupted; run the same command again to go on", file=sys.stderr)
+            print("interrupted; run the same command again to continue", file=sys.stderr)
             sys.exit(130)
 
     return run
+
+
+def describe(error: OSError) -> str:
+    """What is wrong, with which file, and what to do."""
+    file = error.filename or "a file"
+    if error.errno in DISK_FULL:
+        return (
+            f"{file} could not be written: {error.strerror}\n"
+            "Free some disk space and run the same command again; files that were complete are intact"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{file}: {error.strerror}\nChange its permissions, or give another place"
+    return f"{file}: {error.strerror}" if error.errno else str(error)

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from lesions.faults import InputError
 
 
 @contextmanager
@@ -26,7 +28,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yields a new folder beside `path`; it takes `path`'s place when the block ends without error.
 
-    What a killed run left behind is removed first. An older folder at `path` stays until the new one is whole.
+    The remains of a killed run are removed first. An older folder at `path` stays until the new one is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
@@ -46,16 +48,19 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 `text` with Unix line ends, whole or not at all."""
+    """Writes UTF-8 `text` with Unix line ends, completely or not at all."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes `content` as indented JSON, whole or not at all. NaN is refused: it is no JSON."""
+    """Writes `content` as indented JSON, completely or not at all. Raises ValueError for NaN, which is not JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a JSON file. Raises InputError if it is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); write it again, or remove it") from error

@@ -1,4 +1,4 @@
-"""The model card: filled from the run's files, and pushed to the Hub with the model.
+"""Fill the model card from the files of a run, and push both to the Hub.
 
 python -m model_card runs/deit-tiny
 python -m model_card runs/deit-tiny --push_to_hub --hub_model_id you/deit-tiny-ham10000

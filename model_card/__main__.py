@@ -16,25 +16,25 @@ def parse_arguments() -> argparse.Namespace:
         description=model_card.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, help="a run folder of train.py, measured by evaluate_model.py")
+    parser.add_argument("run", type=Path, help="run folder of train.py, measured by evaluate_model.py")
     parser.add_argument("--push_to_hub", action="store_true", help="push model, processor, card and evaluation")
-    parser.add_argument("--hub_model_id", help="where to: owner/name; the card's snippet names it too")
+    parser.add_argument("--hub_model_id", help="repository, owner/name; the card's example uses it too")
     add = parser.add_argument
     add("--private", action="store_true", help="make the repository private if it is created now")
-    add("--revision", help="branch to push to, made where it is not there (default: main)")
-    add("--tag", help="tag to put on the pushed commit, v1.0 for example; one of that name moves")
+    add("--revision", help="branch to push to, created if it doesn't exist (default: main)")
+    add("--tag", help="tag for the pushed commit, such as v1.0; an existing tag of that name moves")
     add("--create_pr", action="store_true", help="open a pull request instead of committing to the branch")
     add(
         "--publish_examples",
         action="store_true",
-        help="show the images that evaluate_model.py --maps drew as well; mind the license of the data set",
+        help="also push the examples of evaluate_model.py --maps, which show images; mind the license of the data set",
     )
-    add("--export", type=Path, metavar="FOLDER", help="write what a push would send into a new folder instead")
+    add("--export", type=Path, metavar="FOLDER", help="write what a push would send to a new folder instead")
     arguments = parser.parse_args()
     if arguments.push_to_hub and not arguments.hub_model_id:
         parser.error("--push_to_hub needs --hub_model_id owner/name")
     if arguments.tag and arguments.create_pr:
-        parser.error("--tag goes on a commit, and --create_pr makes none yet: tag it once it is merged")
+        parser.error("--tag needs a commit and --create_pr makes none: merge the pull request, then tag it")
     return arguments
 
 

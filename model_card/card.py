@@ -1,4 +1,4 @@
-"""Fills the card's template from the files of a run. Every number comes from a file; what is missing is left out."""
+"""Fills the card's template from the files of a run. Every number comes from a file; missing parts are left out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from lesions.run_folder import CURVES, RECORD
 
 BOX = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")  # on top
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
-LICENSES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # of other data only their owner knows
+LICENSES = {
+    "drawn": "apache-2.0",
+    "ham10000": "cc-by-nc-4.0",
+    "other": None,
+}  # only their owner knows that of other data
 EXAMPLES = "examples.png"  # shows images of the data set
 
 
 def write_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> Path:
-    """Writes `run`/README.md and returns its path. Raises InputError where `run` is no model folder."""
+    """Writes `run`/README.md and returns its path. Raises InputError if `run` is not a model folder."""
     write_text(run / "README.md", render_card(run, hub_model_id, publish_examples))
     return run / "README.md"
 
@@ -30,7 +34,9 @@ def write_card(run: Path, hub_model_id: str | None = None, publish_examples: boo
 def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> str:
     """The card's text, from config.json, training.json, evaluation*/metrics.json and the figures in `run`."""
     if not (run / "config.json").is_file() or not any(run.glob("*.safetensors")):
-        raise InputError(f"{run} holds no config.json with weights beside it, so it is no run folder of train.py")
+        raise InputError(
+            f"{run} is not a run folder: config.json and weights are missing. Give the --output_dir of train.py"
+        )
     config = read_json(run / "config.json")
     training, report = (
         read_json(run / name) if (run / name).is_file() else None for name in (RECORD, "evaluation/metrics.json")
@@ -71,7 +77,7 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
 
 
 def _external(run: Path, training: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The measurements on splits that are no part of the division into training, validation and test."""
+    """The content of metrics.json for each external split: not train, validation or test."""
     reports = [read_json(path) for path in sorted(run.glob("evaluation-*/metrics.json"))]
     own = ("train", "validation", "test")
     return [report for report in reports if training and report["split"] and report["split"] not in own]
@@ -87,7 +93,7 @@ def _metadata(
         license=LICENSES[kind],
         library_name="transformers",
         pipeline_tag="image-classification",
-        # The Hub takes ids here; the name of a folder would be no id.
+        # The Hub takes ids here, not the names of folders.
         base_model=base if base and "/" in base else None,
         datasets=[dataset] if dataset and "/" in dataset else None,
         tags=[*TAGS, *(["ham10000"] if kind == "ham10000" else [])],
@@ -107,9 +113,9 @@ def _eval_results(report: dict[str, Any], training: dict[str, Any] | None) -> li
             dataset_args={"fingerprint": report["dataset_fingerprint"], "n_images": report["n_images"]},
             metric_type=METRICS[name][0],
             metric_name=METRICS[name][1],
-            metric_value=figure["value"],
-            metric_args={"interval_95": [figure["low"], figure["high"]]},
+            metric_value=metric["value"],
+            metric_args={"interval_95": [metric["low"], metric["high"]]},
         )
-        for name, figure in report["metrics"].items()
-        if figure["value"] is not None
+        for name, metric in report["metrics"].items()
+        if metric["value"] is not None
     ]

@@ -15,7 +15,7 @@ from lesions.hub import Destination, check_access, push_folder
 from lesions.run_folder import CURVES
 from model_card.card import EXAMPLES, write_card
 
-# Checkpoints, optimizer states and pickles are never among it.
+# Never checkpoints, optimizer states or pickles.
 PUBLISHED = [
     "README.md",
     "*.json",
@@ -43,10 +43,10 @@ def publish(run: Path, to: Destination, publish_examples: bool = False) -> str:
 
 
 def export(run: Path, folder: Path) -> Path:
-    """Copies into the new `folder` what a push would send, with a card that loads the model from there."""
+    """Copies what a push would send into the new `folder`, with a card that loads the model from there."""
     if folder.exists():
-        raise InputError(f"{folder} exists already; give another --export, or delete it")
-    write_card(run)  # raises where `run` is no run folder
+        raise InputError(f"{folder} exists already; give another --export, or remove it")
+    write_card(run)  # raises if `run` is not a run folder
     files = [path.relative_to(run).as_posix() for path in sorted(run.rglob("*")) if path.is_file()]
     leave_out = [*NOT_PUBLISHED, f"*/{EXAMPLES}"]
     with whole_folder(folder) as partial:
@@ -58,19 +58,19 @@ def export(run: Path, folder: Path) -> Path:
 
 
 def write_eval_results(run: Path) -> None:
-    """Balanced accuracy, the official score of ISIC 2018 Task 3, in the form from which the Hub fills the board of a
-    data set: https://huggingface.co/docs/hub/eval-results. Only where the data set is one of the Hub's."""
+    """Writes balanced accuracy, the official score of ISIC 2018 Task 3, for the Hub's leaderboard of the data set
+    (https://huggingface.co/docs/hub/eval-results), if the data set is on the Hub."""
     path = run / "evaluation" / "metrics.json"
     report = read_json(path) if path.is_file() else None
     if report is None or "/" not in report["dataset"] or report["metrics"]["balanced_accuracy"]["value"] is None:
         return
-    figure = report["metrics"]["balanced_accuracy"]
+    metric = report["metrics"]["balanced_accuracy"]
     entry = EvalResultEntry(
         dataset_id=report["dataset"],
         task_id=report["split"],
-        value=figure["value"],
+        value=metric["value"],
         dataset_revision=report["dataset_revision"],
-        notes="balanced accuracy (mean recall); 95 % interval over lesions {low:.3f} to {high:.3f}".format(**figure),
+        notes="balanced accuracy (mean recall); 95 % interval over lesions {low:.3f} to {high:.3f}".format(**metric),
     )
     text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
     write_text(run / ".eval_results" / f"{report['split']}.yaml", text)

@@ -99,16 +99,14 @@ def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -
     record["teacher"] = ["you/teacher", "you/other"]
     path.write_text(json.dumps(record))
     card = render_card(copy)
-    assert "temperature 1.234, and a bias for each class, -0.35 times" in card and "for the best macro-F1" in card
+    assert "temperature 1.234, and a bias for each class, -0.35 times" in card and "for the best Macro-F1" in card
     assert "mixup or CutMix in 25 % of the batches" in card and "layer-wise decay 0.75" in card
-    assert (
-        "The first 4 epochs took images of 48 pixels" in card
-        and "the teachers `you/teacher`, `you/other` (hard distillation, 50 %" in card
-    )
+    assert "The first 4 epochs used images of 48 x 48 pixels" in card
+    assert "the teachers `you/teacher`, `you/other` (hard distillation, 50 %" in card
     assert "](training_curves.png)" in card and "enlarged" not in card
     record["settings"]["side"] = 2 * max(record["dataset"]["picture_size"])
     path.write_text(json.dumps(record))
-    assert f"to the {record['settings']['side']} a side" in render_card(copy)
+    assert "to the {side} x {side} that".format(**record["settings"]) in render_card(copy)
 
 
 def test_what_is_missing_leaves_its_lines_out(copy: Path) -> None:
@@ -134,7 +132,7 @@ def test_a_model_of_the_real_data_carries_its_license_base_and_citation(copy: Pa
     data = ModelCard(card).data
     assert data.license == "cc-by-nc-4.0" and data.datasets == ["you/ham10000"]
     assert data.base_model == record["base_model"] and "tschandl2018ham10000" in card
-    assert 'model="you/model"' in card and "No medical device" in card
+    assert 'model="you/model"' in card and "not a medical device" in card
 
 
 def test_the_snippet_runs_as_printed(run: Path) -> None:
@@ -145,5 +143,5 @@ def test_the_snippet_runs_as_printed(run: Path) -> None:
 
 
 def test_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    assert "is no run folder" in command("-m", "model_card", tmp_path, check=2).stderr
+    assert "is not a run folder" in command("-m", "model_card", tmp_path, check=2).stderr
     assert list(tmp_path.iterdir()) == []
