@@ -1,4 +1,4 @@
-"""The seven diagnoses of HAM10000: the one place that knows their codes, names and order."""
+"""The seven diagnoses of HAM10000: the one place for their codes, names and order."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CODES = tuple(sorted(BY_CODE))
 
 
 def name_of(code: str) -> str:
-    """The full name of a diagnosis, or the code itself where it is none of HAM10000's."""
+    """The full name of a diagnosis, or the code itself if HAM10000 does not have it."""
     return BY_CODE[code].name if code in BY_CODE else code
 
 
 def isic_order(labels: Iterable[str]) -> list[str]:
-    """`labels` in the column order of the ISIC files; labels that ISIC 2018 does not know come last."""
+    """`labels` in the column order of the ISIC files; labels that ISIC 2018 does not have come last."""
     known = list(BY_CODE)
     return sorted(labels, key=lambda code: (known.index(code) if code in BY_CODE else len(known), code))

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -17,6 +17,7 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     os.environ["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1))
 
 import pytest
+from filelock import FileLock
 from hub_server import GOOD_TOKEN, HubServer
 
 ROOT = Path(__file__).parent.parent
@@ -41,22 +42,37 @@ def command(*arguments: object, check: int = 0, **environment: str) -> subproces
     return done
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder `name`, which `make` fills: in the first of the test processes that asks for it. The others wait."""
+    base = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    folder, done = base / name, base / f"{name}.done"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in sample, prepared."""
-    output = tmp_path_factory.mktemp("data") / "sample"
-    command("data_prep.py", "--source", "sample", "--output", output)
-    return output
+    """The synthetic sample, prepared. For reading only."""
+
+    def make(output: Path) -> None:
+        command("data_prep.py", "--source", "sample", "--output", output)
+
+    return made_once(tmp_path_factory, "sample", make)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    """A run of the demo's recipe on the sample, measured on its test split, with its card."""
-    output = tmp_path_factory.mktemp("runs") / "demo"
-    command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", output, "--num_train_epochs", 10)
-    command("evaluate_model.py", "--model", output, "--dataset", sample, "--split", "test")
-    command("-m", "model_card", output)
-    return output
+    """A run of the demo's recipe on the sample, measured on its test split, with its card. For reading only."""
+
+    def make(output: Path) -> None:
+        command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", output, "--num_train_epochs", 10)
+        command("evaluate_model.py", "--model", output, "--dataset", sample, "--split", "test")
+        command("-m", "model_card", output)
+
+    return made_once(tmp_path_factory, "demo", make)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class StandIn(ThreadingHTTPServer):
-    """A server on a free port of loopback that runs from the start and notes what it is asked."""
+    """A server on a free port of loopback that runs from the start and keeps a list of the requests."""
 
     daemon_threads = True
 
@@ -22,4 +22,4 @@ class StandIn(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
+        """A client that hangs up is not an error."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import yaml
-from conftest import ROOT, command
+from conftest import command
 from huggingface_hub import ModelCard
 
 from lesions.metrics.names import METRICS
@@ -135,11 +134,10 @@ def test_a_model_of_the_real_data_carries_its_license_base_and_citation(copy: Pa
     assert 'model="you/model"' in card and "not a medical device" in card
 
 
-def test_the_snippet_runs_as_printed(run: Path) -> None:
+def test_the_snippet_runs_as_printed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     snippet = re.search(r"```python\n(.*?)```", (run / "README.md").read_text(), flags=re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", snippet[1]], cwd=ROOT, text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("'score'") == 7
+    exec(snippet[1], {})
+    assert capsys.readouterr().out.count("'score'") == 7
 
 
 def test_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,8 +24,24 @@ print(json.dumps([{a["label"]: a["score"] for a in classify(path, top_k=7)} for 
 """
 
 
-def push(run: Path, environment: dict[str, str], *more: str, check: int = 0) -> subprocess.CompletedProcess[str]:
-    arguments = ("-m", "model_card", run, "--push_to_hub", "--hub_model_id", "you/lesions", *more)
+# The command itself, but the client doesn't wait between the attempts of an upload.
+IMPATIENT = """
+import runpy, time
+time.sleep = lambda seconds: None
+runpy.run_module("model_card", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture
+def run(copy: Path) -> Path:
+    """A push writes the card for where it goes."""
+    return copy
+
+
+def push(
+    run: Path, environment: dict[str, str], *more: str, check: int = 0, program: Sequence[str] = ("-m", "model_card")
+) -> subprocess.CompletedProcess[str]:
+    arguments = (*program, run, "--push_to_hub", "--hub_model_id", "you/lesions", *more)
     return command(*arguments, check=check, **environment)
 
 
@@ -56,26 +73,19 @@ def test_push_then_pipeline_from_a_fresh_cache(
             assert score == pytest.approx(predictions.loc[name, label.upper()], abs=1e-4)
 
 
-def test_the_model_is_evaluated_by_its_hub_id(
+def test_model_and_data_set_are_loaded_by_their_hub_ids(
     run: Path, sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
 ) -> None:
     push(run, hub_environment)
-    arguments = ("--model", "you/lesions", "--dataset", sample, "--output", tmp_path / "out")
-    command("evaluate_model.py", *arguments, **hub_environment)
-    written, expected = tmp_path / "out" / "predictions.csv", run / "evaluation" / "predictions.csv"
-    assert written.read_bytes() == expected.read_bytes()
-
-
-def test_a_data_set_is_loaded_by_its_hub_id(
-    run: Path, sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
-) -> None:
     files = {path.relative_to(sample).as_posix(): path.read_bytes() for path in sample.rglob("*") if path.is_file()}
     hub.repositories["you/drawn"] = Repository(files)
-    arguments = ("--model", run, "--dataset", "you/drawn", "--output", tmp_path / "out")
+    arguments = ("--model", "you/lesions", "--dataset", "you/drawn", "--output", tmp_path / "out")
     command("evaluate_model.py", *arguments, **hub_environment)
-    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    expected = json.loads((run / "evaluation" / "metrics.json").read_text())
-    assert report["dataset"] == "you/drawn" and report["metrics"] == expected["metrics"]
+    written, expected = tmp_path / "out", run / "evaluation"
+    assert (written / "predictions.csv").read_bytes() == (expected / "predictions.csv").read_bytes()
+    report = json.loads((written / "metrics.json").read_text())
+    assert report["dataset"] == "you/drawn"
+    assert report["metrics"] == json.loads((expected / "metrics.json").read_text())["metrics"]
 
 
 def test_train_push_to_hub_trains_measures_and_publishes_our_card(
@@ -111,18 +121,18 @@ def test_to_a_branch_with_a_tag_or_as_a_pull_request(
 
 
 def test_images_of_the_data_set_are_published_only_when_that_is_asked_for(
-    copy: Path, hub: HubServer, hub_environment: dict[str, str]
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
-    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
     figure = {"value": 0.1, "low": 0.0, "high": 0.2}
     report["maps"] = {"deleted_share": 0.2, "n_images": 9, "map": figure, "random": figure, "advantage": figure}
-    (copy / "evaluation" / "metrics.json").write_text(json.dumps(report))
-    shutil.copy(copy / "training_curves.png", copy / "evaluation" / "examples.png")
-    push(copy, hub_environment)
+    (run / "evaluation" / "metrics.json").write_text(json.dumps(report))
+    shutil.copy(run / "training_curves.png", run / "evaluation" / "examples.png")
+    push(run, hub_environment)
     files = hub.repositories["you/lesions"].files
     assert "evaluation/examples.png" not in files and b"examples.png" not in files["README.md"]
     assert "evaluation/report.html" not in files
-    push(copy, hub_environment, "--publish_examples")
+    push(run, hub_environment, "--publish_examples")
     files = hub.repositories["you/lesions"].files
     assert "evaluation/examples.png" in files and b"](evaluation/examples.png)" in files["README.md"]
 
@@ -141,12 +151,12 @@ def test_a_folder_of_what_a_push_would_send(
 
 
 def test_a_result_on_a_data_set_of_the_hub_goes_to_its_board(
-    copy: Path, hub: HubServer, hub_environment: dict[str, str]
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
-    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
     report |= {"dataset": "you/ham10000", "dataset_revision": "a" * 40}
-    (copy / "evaluation" / "metrics.json").write_text(json.dumps(report))
-    push(copy, hub_environment)
+    (run / "evaluation" / "metrics.json").write_text(json.dumps(report))
+    push(run, hub_environment)
     written = yaml.safe_load(hub.repositories["you/lesions"].files[".eval_results/test.yaml"])
     (entry,) = parse_eval_result_entries(written)
     assert (entry.dataset_id, entry.task_id, entry.dataset_revision) == ("you/ham10000", "test", "a" * 40)
@@ -185,7 +195,7 @@ def test_a_connection_that_drops_in_the_middle_and_the_push_repeated(
     run: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
     hub.drop_uploads = 1000
-    error = push(run, hub_environment, check=2).stderr
+    error = push(run, hub_environment, check=2, program=("-c", IMPATIENT)).stderr
     assert "the connection to the Hub failed" in error and "repeat: python -m model_card" in error
     assert hub.repositories["you/lesions"].files == {}
     hub.drop_uploads = 0
