@@ -1,22 +1,26 @@
-"""The seven diagnoses of HAM10000: the one place for their codes, names and order."""
+"""Diagnoses of skin lesions: the one place for their codes, names, order, and which of them are malignant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from lesions.faults import InputError
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One diagnosis, under the code that HAM10000 gives it (`dx`); in capitals it is a column of the ISIC files."""
+    """One diagnosis, under the code that a data set gives it; in capitals the code is a column of the ISIC files."""
 
     code: str
     name: str
     malignant: bool
 
 
-# In the column order of the official ISIC 2018 Task 3 files. HAM10000 files actinic keratosis and
-# intraepithelial carcinoma together; like the challenge's own organizers we count them as malignant.
+# In the column order of the official ISIC 2018 Task 3 files. HAM10000 files actinic keratosis and intraepithelial
+# carcinoma together. Like the challenge's organizers we count them as malignant, and actinic keratosis alone too.
 DIAGNOSES = (
     Diagnosis("mel", "Melanoma", malignant=True),
     Diagnosis("nv", "Melanocytic nevus", malignant=False),
@@ -26,18 +30,114 @@ DIAGNOSES = (
     Diagnosis("df", "Dermatofibroma", malignant=False),
     Diagnosis("vasc", "Vascular lesion", malignant=False),
 )
-BY_CODE = {diagnosis.code: diagnosis for diagnosis in DIAGNOSES}
+CODES = tuple(sorted(diagnosis.code for diagnosis in DIAGNOSES))  # the label order of HAM10000 and of models of it
+# Of ISIC 2019 (ak, scc), PAD-UFES-20 (ack, nev, sek) and MILK10k (the rest).
+OTHER_CODES = (
+    Diagnosis("ak", "Actinic keratosis", malignant=True),
+    Diagnosis("scc", "Squamous cell carcinoma", malignant=True),
+    Diagnosis("ack", "Actinic keratosis", malignant=True),
+    Diagnosis("nev", "Nevus", malignant=False),
+    Diagnosis("sek", "Seborrheic keratosis", malignant=False),
+    Diagnosis("sccka", "Squamous cell carcinoma / keratoacanthoma", malignant=True),
+    Diagnosis("ben_oth", "Other benign lesion", malignant=False),
+    Diagnosis("mal_oth", "Other malignant lesion", malignant=True),
+    Diagnosis("inf", "Inflammatory or infectious lesion", malignant=False),
+)
+BY_CODE = {diagnosis.code: diagnosis for diagnosis in (*DIAGNOSES, *OTHER_CODES)}
 
-# The label order of the data set and of every model trained on it.
-CODES = tuple(sorted(BY_CODE))
+# Names besides those above: of the ISIC Archive, and common ones. Diagnoses that the archive calls indeterminate
+# (atypical melanocytic proliferation, atypical Spitz tumor) are in none of the lists.
+MELANOMAS = """melanoma; malignant melanoma; melanoma in situ; in situ melanoma; melanoma invasive; invasive melanoma;
+    melanoma metastasis; metastatic melanoma; lentigo maligna; lentigo maligna melanoma; nodular melanoma;
+    superficial spreading melanoma; acral lentiginous melanoma; amelanotic melanoma"""
+OTHER_MALIGNANT = """malignant; malignant other; other malignant; skin cancer; basal cell carcinoma; basalioma;
+    actinic keratosis; solar keratosis; solar or actinic keratosis; intraepithelial carcinoma; bowen disease;
+    squamous cell carcinoma; squamous cell carcinoma in situ; invasive squamous cell carcinoma; keratoacanthoma;
+    merkel cell carcinoma; sebaceous carcinoma; porocarcinoma; kaposi sarcoma; angiosarcoma;
+    dermatofibrosarcoma protuberans; cutaneous lymphoma; cutaneous t cell lymphoma; mycosis fungoides;
+    extramammary paget disease; collision at least one malignant proliferation"""
+BENIGN = """benign; benign other; other benign; nevus; mole; melanocytic nevus; benign melanocytic nevus; common nevus;
+    atypical nevus; dysplastic nevus; clark nevus; blue nevus; spitz nevus; reed nevus; congenital nevus;
+    acral nevus; combined nevus; recurrent nevus; halo nevus; nevus spilus; dermal nevus; compound nevus;
+    junctional nevus; benign keratosis; benign keratosis like lesion; pigmented benign keratosis;
+    seborrheic keratosis; lichenoid keratosis; lichen planus like keratosis; solar lentigo; ink spot lentigo;
+    lentigo; lentigo nos; lentigo simplex; clear cell acanthoma; acanthoma; porokeratosis; dermatofibroma;
+    vascular; vascular lesion; hemangioma; angioma; cherry angioma; angiokeratoma; pyogenic granuloma; hemorrhage;
+    fibrous papule; angiofibroma; angiofibroma or fibrous papule; acrochordon; skin tag; neurofibroma; lipoma; scar;
+    sebaceous hyperplasia; trichoblastoma; supernumerary nipple; juvenile xanthogranuloma; xanthogranuloma; verruca;
+    wart; molluscum; molluscum contagiosum; mucosal melanosis; mucosal melanotic macule; melanosis;
+    cafe au lait macule; cyst; epidermal cyst; infundibular or epidermal cyst; inflammatory or infectious disease;
+    collision only benign proliferation; eczema; psoriasis; lichen planus; rosacea"""
 
 
-def name_of(code: str) -> str:
-    """The full name of a diagnosis, or the code itself if HAM10000 does not have it."""
-    return BY_CODE[code].name if code in BY_CODE else code
+def _normal(label: str) -> str:
+    """One spelling of what is written in many: lower case, singular, American, words with one blank between them."""
+    text = unicodedata.normalize("NFKD", label.casefold()).encode("ascii", "ignore").decode().replace("'", "")
+    text = text.replace("naev", "nev").replace("rrhoe", "rrhe").replace("haem", "hem").replace("tumour", "tumor")
+    words = []
+    for word in re.findall(r"[a-z0-9]+", text):
+        word = {"nevi": "nevus", "lentigines": "lentigo", "verrucae": "verruca"}.get(word, word)
+        word = re.sub(r"oses$", "osis", word)
+        words.append(word[:-1] if len(word) > 3 and re.search(r"[^uis]s$", word) else word)
+    return " ".join(words)
+
+
+def _normal_names(text: str, codes: Iterable[Diagnosis]) -> set[str]:
+    codes = list(codes)
+    names = [*text.split(";"), *(one.code for one in codes), *(one.name for one in codes)]
+    return {_normal(name) for name in names}
+
+
+_MELANOMAS = _normal_names(MELANOMAS, [BY_CODE["mel"]])
+_MALIGNANT = _MELANOMAS | _normal_names(OTHER_MALIGNANT, (one for one in BY_CODE.values() if one.malignant))
+_BENIGN = _normal_names(BENIGN, (one for one in BY_CODE.values() if not one.malignant))
+
+
+def _known_as(label: str) -> str:
+    """The normal spelling under which `label` is known; without what follows a comma or bracket if need be."""
+    parts = re.split(r"[,(\[]", label)
+    spellings = [_normal(",".join(parts[:count])) for count in range(len(parts), 0, -1)]
+    return next((one for one in spellings if one in _MALIGNANT or one in _BENIGN), spellings[0])
+
+
+def name_of(label: str) -> str:
+    """The full name of a diagnosis that is given by its code; any other label unchanged."""
+    diagnosis = BY_CODE.get(label.lower())
+    return diagnosis.name if diagnosis else label
 
 
 def isic_order(labels: Iterable[str]) -> list[str]:
     """`labels` in the column order of the ISIC files; labels that ISIC 2018 does not have come last."""
-    known = list(BY_CODE)
-    return sorted(labels, key=lambda code: (known.index(code) if code in BY_CODE else len(known), code))
+    known = [diagnosis.code for diagnosis in DIAGNOSES]
+    return sorted(labels, key=lambda code: (known.index(code) if code in known else len(known), code))
+
+
+def is_malignant(label: str) -> bool | None:
+    """Whether `label`, a code or a name in any case, is malignant; None if that is not known."""
+    known = _known_as(label)
+    return True if known in _MALIGNANT else False if known in _BENIGN else None
+
+
+def melanomas_among(labels: Iterable[str]) -> list[str]:
+    """Those of `labels` that are melanoma."""
+    return [label for label in labels if _known_as(label) in _MELANOMAS]
+
+
+def malignant_among(labels: Sequence[str], named: Sequence[str] | None = None) -> list[str] | None:
+    """Those of `labels` that are malignant: the ones that the user `named`, otherwise the known ones. None if some
+    label is not known to be either; `why_unknown` says which.
+
+    Raises InputError if a named one is not among the labels.
+    """
+    if named is not None:
+        if strange := sorted(set(named) - set(labels)):
+            raise InputError(f"--malignant {', '.join(strange)}: no such label; the labels are {', '.join(labels)}")
+        return [label for label in labels if label in set(named)]
+    answers = {label: is_malignant(label) for label in labels}
+    return None if None in answers.values() else [label for label, answer in answers.items() if answer]
+
+
+def why_unknown(labels: Iterable[str]) -> str:
+    """Why `labels` have no malignant-or-not answer, and what to do."""
+    unknown = ", ".join(label for label in labels if is_malignant(label) is None)
+    return f"whether these labels are malignant is not known: {unknown}. Name the malignant labels with --malignant"

@@ -1,0 +1,79 @@
+"""Labels of other data sets than HAM10000: what is malignant, and what nobody can say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SHARED, at_hand
+
+from lesions.diagnoses import (
+    CODES,
+    is_malignant,
+    isic_order,
+    malignant_among,
+    melanomas_among,
+    name_of,
+    why_unknown,
+)  # fmt: skip
+from lesions.faults import InputError
+
+ISIC_2019 = ["AK", "BCC", "BKL", "DF", "MEL", "NV", "SCC", "VASC"]
+
+
+def test_isic_2019() -> None:
+    assert malignant_among(ISIC_2019) == ["AK", "BCC", "MEL", "SCC"]
+    assert malignant_among([label.lower() for label in ISIC_2019]) == ["ak", "bcc", "mel", "scc"]
+    assert malignant_among(CODES) == ["akiec", "bcc", "mel"]
+    assert malignant_among([*ISIC_2019, "UNK"]) is None and "UNK" in why_unknown([*ISIC_2019, "UNK"])
+    assert name_of("SCC") == "Squamous cell carcinoma" and name_of("ak") == "Actinic keratosis"
+    assert isic_order(["scc", "vasc", "ak", "mel"]) == ["mel", "vasc", "ak", "scc"]
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["Squamous Cell Carcinoma", "SCCKA", "MAL_OTH", "Bowen's disease", "actinic_keratoses", "Melanoma (in situ)",
+     "basal-cell carcinoma", "Solar or actinic keratosis", "MELANOMA", "Malignant", "Melanoma Invasive, Nodular"],
+)  # fmt: skip
+def test_malignant_in_any_spelling(label: str) -> None:
+    assert is_malignant(label) is True
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["Naevus", "melanocytic nevi", "Nevus, NOS, Compound", "seborrhoeic keratosis", "Seborrheic Keratoses", "BEN_OTH",
+     "Haemangioma", "lentigo NOS", "Lichen planus-like keratosis", "Café-au-lait macule", "Vascular Lesions", "benign",
+     "Pigmented Benign Keratosis", "warts", "NEV", "SEK", "INF"],
+)  # fmt: skip
+def test_benign_in_any_spelling(label: str) -> None:
+    assert is_malignant(label) is False
+
+
+@pytest.mark.parametrize("label", ["unknown", "other", "Indeterminate", "atypical melanocytic proliferation", "1", ""])
+def test_what_nobody_can_say_is_not_called_benign(label: str) -> None:
+    assert is_malignant(label) is None
+
+
+def test_every_diagnosis_of_the_isic_archive_agrees_with_the_archive() -> None:
+    """diagnosis_1 is the archive's own word. It calls actinic keratosis indeterminate, the challenges malignant."""
+    folder = at_hand("MILK10k", "MILK10K_DIR", SHARED / "data" / "milk10k")
+    table = pd.read_csv(Path(folder, "metadata.csv"))
+    for column in ("diagnosis_3", "diagnosis_4"):
+        named = table.dropna(subset=column).drop_duplicates(column)
+        for label, said in zip(named[column], named["diagnosis_1"], strict=True):
+            expected = {"Benign": False, "Malignant": True, "Indeterminate": True}[said]
+            assert is_malignant(label) is expected, label
+
+
+def test_melanoma_by_any_name() -> None:
+    labels = ["Melanoma in situ", "nevus", "MEL", "melanoma metastasis", "bcc"]
+    assert melanomas_among(labels) == ["Melanoma in situ", "MEL", "melanoma metastasis"]
+
+
+def test_a_user_names_the_malignant_labels() -> None:
+    labels = ["type one", "type two", "nv"]
+    assert malignant_among(labels) is None
+    assert malignant_among(labels, ["type two"]) == ["type two"]
+    with pytest.raises(InputError, match="--malignant type three: no such label; the labels are type one, type two"):
+        malignant_among(labels, ["type three"])
