@@ -23,9 +23,10 @@ from PIL import Image
 from lesions.data.duplicates.keypoints import find_keypoints
 from lesions.data.duplicates.search import find_pairs
 from lesions.data.duplicates.verification import score_pairs
-from lesions.data.metadata import find_metadata, read_metadata
+from lesions.data.metadata import add_paths, find_metadata, read_metadata
+from lesions.data.options import CORES
 from lesions.faults import Faults
-from lesions.images import decode, find_images
+from lesions.images import decode
 
 RANDOM_PAIRS = 100_000
 ALTERED = 40  # images in each of the WAYS
@@ -58,16 +59,15 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="folder with HAM10000_metadata.csv and the images")
     source = parser.parse_args().source
     table = read_metadata(find_metadata(source), Faults())
-    images = find_images(source, Faults(), wanted=set(table["image_id"]))
-    paths = [images[name] for name in table["image_id"]]
+    table = add_paths(table, source, Faults())
     print(f"{'pairs':<40}{'n':>8}{'found':>8}{'share':>10}")
-    known_pairs(table, paths)
-    altered_images(table, paths)
+    known_pairs(table)
+    altered_images(table)
 
 
-def known_pairs(table: pd.DataFrame, paths: list[Path]) -> None:
+def known_pairs(table: pd.DataFrame) -> None:
     """Verification alone, on pairs that are given."""
-    keypoints = find_keypoints(paths, -1)
+    keypoints = find_keypoints(list(table["path"]), CORES)
     lesions = table["lesion_id"].to_numpy()
     one_lesion = [
         pair for rows in table.groupby("lesion_id").indices.values() for pair in itertools.combinations(sorted(rows), 2)
@@ -75,32 +75,33 @@ def known_pairs(table: pd.DataFrame, paths: list[Path]) -> None:
     drawn = np.random.RandomState(0).randint(0, len(table), (RANDOM_PAIRS, 2))
     different = drawn[lesions[drawn[:, 0]] != lesions[drawn[:, 1]]]
     for name, pairs in (("one lesion_id", np.array(one_lesion)), ("different lesions, at random", different)):
-        _report(name, len(pairs), int((score_pairs(paths, keypoints, pairs, -1) > 0).sum()))
+        _report(name, len(pairs), int((score_pairs(keypoints, pairs, CORES) > 0).sum()))
 
 
-def altered_images(table: pd.DataFrame, paths: list[Path]) -> None:
+def altered_images(table: pd.DataFrame) -> None:
     """The whole search, for images made here from others: candidates and verification."""
     chosen = np.random.RandomState(1).permutation(len(table))[: ALTERED * len(WAYS)].reshape(len(WAYS), ALTERED)
     with TemporaryDirectory() as folder:
-        all_paths, expected = list(paths), {}
+        paths, expected = list(table["path"]), {}
         for (way, change), rows in zip(WAYS.items(), chosen, strict=True):
             for row in rows:
-                expected[len(all_paths)] = (way, row)
-                all_paths.append(Path(folder, f"{len(all_paths)}.jpg"))
-                change(decode(paths[row])).save(all_paths[-1], quality=90)
+                expected[len(paths)] = (way, row)
+                paths.append(Path(folder, f"{len(paths)}.jpg"))
+                change(decode(paths[row])).save(paths[-1], quality=90)
         lesions = [*table["lesion_id"], *(f"altered {number}" for number in expected)]
+        everything = pd.DataFrame({"image_id": range(len(paths)), "lesion_id": lesions, "path": paths})
         started = time.monotonic()
-        found = find_pairs(all_paths, lesions, -1)
+        found = find_pairs(everything, CORES)
         seconds = time.monotonic() - started
-    partners = set(zip(found["first"], found["second"], strict=True))
+    partners = set(zip(found["image_id"], found["other_image_id"], strict=True))
     for way in WAYS:
         numbers = [number for number, (name, _) in expected.items() if name == way]
         _report(way, len(numbers), sum((expected[number][1], number) in partners for number in numbers))
-    own = found[found["second"] < len(paths)]
+    own = found[found["other_image_id"] < len(table)]
     dx = table["dx"].to_numpy()
-    crossing = int((dx[own["first"]] != dx[own["second"]]).sum())
+    crossing = int((dx[list(own["image_id"])] != dx[list(own["other_image_id"])]).sum())
     _report("found in HAM10000, two diagnoses", len(own), crossing)
-    print(f"the search among {len(all_paths)} images took {seconds:.0f} seconds")
+    print(f"the search among {len(paths)} images took {seconds:.0f} seconds")
 
 
 def _report(name: str, count: int, found: int) -> None:

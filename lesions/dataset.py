@@ -55,7 +55,7 @@ def _audit(name: str) -> dict[str, Any]:
 
 
 def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
-    """What a record of a training says about its data: name, title, whether it is drawn, its size by split, the
+    """What a record of a training says about its data: name, title, whether it is synthetic, its size by split, the
     (width, height) of its first image in pixels, and how many lesions under two ids were kept together."""
     audit = _audit(name)
     return {

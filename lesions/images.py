@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
 
 from lesions.faults import Faults
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 JPEG_QUALITY = 95
+ADVICE = "nothing was written; correct these, or see --on_bad_image for unreadable images"
+
+Result = TypeVar("Result")
 
 
 class BadImage(Exception):
@@ -53,23 +61,59 @@ def decode(source: Path | bytes) -> Image.Image:
         raise BadImage(str(error)) from error
 
 
-def prepare(path: Path, shorter_side: int) -> bytes:
+class Prepared(NamedTuple):
+    """An image as the data set stores it, and the size in pixels that it came in."""
+
+    content: bytes
+    width: int
+    height: int
+
+
+def prepare(path: Path, shorter_side: int) -> Prepared:
     """The file's image as RGB JPEG bytes, upright, its shorter side at most `shorter_side` pixels, aspect kept.
 
-    A JPEG that is so already keeps its bytes: encoding it again would only lose detail.
-    Raises BadImage where it can't be decoded whole.
+    A JPEG in that form already keeps its bytes: encoding it again would only lose detail.
+    Raises BadImage if it can't be decoded completely.
     """
     content = path.read_bytes()
     image = decode(content)
-    scale = shorter_side / min(image.size)
+    came = image.size
+    scale = shorter_side / min(came)
     if scale >= 1 and _is_plain_jpeg(content):
-        return content
+        return Prepared(content, *came)
     if scale < 1:
-        width, height = (max(1, round(side * scale)) for side in image.size)
+        width, height = (max(1, round(side * scale)) for side in came)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=JPEG_QUALITY)
-    return encoded.getvalue()
+    return Prepared(encoded.getvalue(), *came)
+
+
+def each_image(
+    task: Callable[[Path], Result], paths: Sequence[Path], processes: int, what: str
+) -> Iterator[Result | BadImage]:
+    """Yields `task(path)` for each of `paths` in order, computed in `processes`; a BadImage for one that can't be
+    read. `what` names the progress bar."""
+    with ProcessPoolExecutor(processes) as pool:
+        results = pool.map(partial(_attempt, task), paths, chunksize=32)
+        yield from tqdm(results, total=len(paths), desc=what, unit="image")
+
+
+def find_unreadable(paths: Sequence[Path], processes: int) -> dict[Path, str]:
+    """Those of `paths` that can't be decoded completely, each with the reason."""
+    results = zip(paths, each_image(_check, paths, processes, "checking images"), strict=True)
+    return {path: str(result) for path, result in results if result}
+
+
+def _check(path: Path) -> None:
+    decode(path)
+
+
+def _attempt(task: Callable[[Path], Result], path: Path) -> Result | BadImage:
+    try:
+        return task(path)
+    except (BadImage, OSError) as error:
+        return BadImage(str(error))
 
 
 def _is_plain_jpeg(content: bytes) -> bool:

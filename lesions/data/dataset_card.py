@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from lesions.diagnoses import name_of
+from lesions.templates import render
 
 if TYPE_CHECKING:
-    from lesions.data.exploration import Reading
+    from lesions.data.exploration.reading import Reading
 
 # The card's metadata lists no `configs`: the names of the files in data/ say the same, and with `configs`
 # datasets 5.2 serves its cached copy of an older data set of the same path, whatever the files hold now.
@@ -20,15 +19,15 @@ if TYPE_CHECKING:
 def render_dataset_card(audit: dict[str, Any], name: str, readings: Sequence[Reading] = ()) -> str:
     """The card of the data described by `audit` (the content of audit.json), to be loaded as `name` (a folder or Hub
     id), with the figures of explore/ that `readings` tell of."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
     split = audit["split"]
     totals = {
         name: {kind: sum(row[name][kind] for row in split["classes"].values()) for kind in ("images", "lesions")}
         for name in split["shares"]
     }
-    return environment.get_template("dataset_card.md.j2").render(
+    return render(
+        Path(__file__).with_name("dataset_card.md.j2"),
         title=f"{audit['source']['title']}, split by lesion",
-        drawn=audit["source"]["drawn"],
+        synthetic=audit["source"]["drawn"],
         path=name,
         audit=audit,
         readings=readings,

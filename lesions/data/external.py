@@ -1,4 +1,4 @@
-"""External test sets: images of another origin that a model is measured on, and that must not lie in its own data."""
+"""External test sets: images of another origin to evaluate a model on, which must not be in its own data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesions.data.metadata import Columns, find_metadata, read_metadata
+from lesions.data.left_out import LeftOut
+from lesions.data.metadata import Columns, add_paths, find_metadata, read_metadata
+from lesions.data.splits import UNDIVIDED
 from lesions.dataset import SHARES
 from lesions.faults import Faults, InputError
-from lesions.images import find_images
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,14 @@ class ExternalTest:
         folder, _, truth = place.rpartition(":") if place.endswith(".csv") else (place, "", "")
         if not re.fullmatch(r"\w+", name) or name in SHARES or not folder:
             raise ArgumentTypeError(
-                f"{text!r} is not NAME=DIR or NAME=DIR:GROUND_TRUTH.csv, NAME a word and none of {[*SHARES]}"
+                f"{text!r} is not NAME=DIR or NAME=DIR:GROUND_TRUTH.csv, where NAME is a word and none of {[*SHARES]}"
             )
         return cls(name, Path(folder), Path(truth) if truth else None)
 
 
-def read_external_test(
-    test: ExternalTest, classes: Sequence[str], faults: Faults
-) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """The table of the set, as `read_metadata` gives it, and its images; notes every fault in `faults`.
+def read_external_test(test: ExternalTest, classes: Sequence[str], faults: Faults) -> pd.DataFrame:
+    """The table of the set, as `read_metadata` gives it, with `split` and the `path` of each image; notes every fault
+    in `faults`.
 
     The ground truth is one-hot, as ISIC's (`image,MEL,NV,...`), or a table `image_id,dx`; without one, HAM10000's
     metadata file in the folder.
@@ -57,28 +57,36 @@ def read_external_test(
         f"diagnosis in {test.name} that the training data lack (they have {', '.join(classes)})",
         *(unknown["image_id"] + ": " + unknown["dx"]),
     )
-    images = find_images(test.folder, faults, wanted=set(table["image_id"]))
-    faults.add(f"image of {test.name} missing", *(name for name in table["image_id"] if name not in images))
-    return table.assign(split=test.name), images
+    table = add_paths(table, test.folder, faults, f"image of {test.name} missing")
+    return table.assign(split=test.name)
 
 
-def known_by_id(external: pd.DataFrame, own: pd.DataFrame) -> dict[str, str]:
-    """The images of `external` whose image_id or lesion_id is one of the data set's `own`, each with the reason."""
-    known = {}
+def leave_out_by_id(external: pd.DataFrame, own: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
+    """`external` without the images whose image_id or lesion_id is one of the data set's `own`, and these."""
+    reasons = {}
     for column in ("lesion_id", "image_id"):  # the image's own id is the better reason: it comes last
         for row in external[external[column].isin(set(own[column]))].itertuples():
-            known[row.image_id] = f"{column} {getattr(row, column)} is in the data set"
-    return known
+            reasons[row.image_id] = f"{column} {getattr(row, column)} is in the data set"
+    return _leave_out(external, reasons)
 
 
-def known_by_content(own: pd.Series, pairs: pd.DataFrame) -> dict[str, str]:
-    """The external images that show a lesion of the data set, each with the reason.
+def leave_out_by_content(table: pd.DataFrame, pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[LeftOut]]:
+    """`table` and `pairs` without the external images that show a lesion of the data set, and these.
 
-    `own` says of each image_id whether it is the data set's own; `pairs` are those of `find_merges`.
+    The data set's own images are those without a split; `pairs` are those of `find_merges`.
     """
-    known = {}
+    own = table.set_index("image_id")["split"] == UNDIVIDED
+    reasons = {}
     for one, other in (("image_id", "other_image_id"), ("other_image_id", "image_id")):
         crossing = pairs[~own.loc[pairs[one]].to_numpy() & own.loc[pairs[other]].to_numpy()]
         for row in crossing.to_dict("records"):
-            known[row[one]] = f"shows the lesion of {row[other]} (score {row['score']})"
-    return known
+            reasons[row[one]] = f"shows the lesion of {row[other]} (score {row['score']})"
+    table, left_out = _leave_out(table, reasons)
+    gone = pairs["image_id"].isin(reasons) | pairs["other_image_id"].isin(reasons)
+    return table, pairs[~gone].reset_index(drop=True), left_out
+
+
+def _leave_out(table: pd.DataFrame, reasons: dict[str, str]) -> tuple[pd.DataFrame, list[LeftOut]]:
+    gone = table["image_id"].isin(reasons)
+    left_out = [LeftOut(row.image_id, reasons[row.image_id], row.split) for row in table[gone].itertuples()]
+    return table[~gone].reset_index(drop=True), left_out

@@ -13,8 +13,10 @@ from lesions.diagnoses import CODES
 from lesions.faults import Faults, InputError
 from lesions.files import whole_file
 from lesions.ground_truth import from_one_hot, one_hot_columns
+from lesions.images import find_images
 
 FILE_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata")  # Kaggle's name and the Dataverse's
+METADATA = FILE_NAMES[0]
 TEXT_COLUMNS = ("dx_type", "sex", "localization")
 IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 ISIC_NAMES = {"age_approx": "age", "anatom_site_general": "localization", "diagnosis_confirm_type": "dx_type"}
@@ -128,10 +130,15 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     faults.add("age is no number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
 
 
-METADATA = FILE_NAMES[0]
+def add_paths(table: pd.DataFrame, folder: Path, faults: Faults, missing: str = "image missing") -> pd.DataFrame:
+    """`table` with the `path` of each image below `folder`; notes those that are `missing` in `faults`."""
+    images = find_images(folder, faults, wanted=set(table["image_id"]))
+    faults.add(missing, *(name for name in table["image_id"] if name and name not in images))
+    return table.assign(path=table["image_id"].map(images))
 
 
 def finish_metadata(folder: Path, table: pd.DataFrame) -> Path:
+    """Writes `table` as the metadata file of `folder`, which it returns; last, so that it marks a whole download."""
     with whole_file(folder / METADATA) as partial:
         table.to_csv(partial, index=False, lineterminator="\n")
     return folder

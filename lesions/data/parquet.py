@@ -1,14 +1,21 @@
-"""The data set on disk, in the layout that the Hub and `load_dataset` know: data/SPLIT-00000-of-00001.parquet."""
+"""The splits as Parquet files with the features that `datasets` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Image, Value
+from pyarrow.dataset import dataset, field
+
+from lesions.dataset import SHARES
+from lesions.faults import Faults
+from lesions.images import BadImage, Prepared, each_image, prepare
 
 ROWS_IN_A_GROUP = 100  # small row groups: the Hub's viewer and random access read one at a time
 BYTES_IN_A_FILE = 400_000_000
@@ -30,13 +37,37 @@ def features(classes: Sequence[str]) -> Features:
     )
 
 
-def write_split(
-    folder: Path, split: str, rows: pd.DataFrame, classes: Sequence[str], read_image: Callable[[str], bytes]
-) -> None:
-    """Writes the metadata `rows` of one split, with the JPEG bytes that `read_image(image_id)` gives.
+def write_splits(
+    folder: Path, table: pd.DataFrame, classes: Sequence[str], shorter_side: int, processes: int, faults: Faults
+) -> pd.Series:
+    """Writes the rows of `table` into `folder`: the image at `path` and its metadata, to the files of its `split`.
 
-    Only one row group of images is in memory at a time.
+    Several processes prepare the images, each once, while those before it are written. Those that can't be decoded
+    are noted in `faults`; what was written is useless then. Returns the size in which each image came, such as
+    `600 x 450` pixels, by the index of `table`.
     """
+    names = [*SHARES, *sorted(set(table["split"]) - set(SHARES))]
+    ordered = pd.concat([table[table["split"] == split] for split in names])
+    sizes: list[str] = []
+
+    def stored() -> Iterator[bytes]:
+        task = partial(prepare, shorter_side=shorter_side)
+        prepared = each_image(task, list(ordered["path"]), processes, "storing images")
+        for path, image in zip(ordered["path"], prepared, strict=True):
+            if isinstance(image, BadImage):
+                faults.add("image unreadable", f"{path}: {image}")
+                image = Prepared(b"", 0, 0)
+            sizes.append(f"{image.width} x {image.height}")
+            yield image.content
+
+    images = stored()
+    for split in names:
+        _write_split(folder, split, table[table["split"] == split], classes, images)
+    return pd.Series(sizes, index=ordered.index)
+
+
+def _write_split(folder: Path, split: str, rows: pd.DataFrame, classes: Sequence[str], images: Iterator[bytes]) -> None:
+    """Writes one split, with one of `images` for each row; only one row group of them is in memory at a time."""
     columns_of = features(classes)
     schema = columns_of.arrow_schema
     files: list[Path] = []
@@ -44,22 +75,30 @@ def write_split(
     written = 0
     for start in range(0, len(rows), ROWS_IN_A_GROUP):
         batch = rows.iloc[start : start + ROWS_IN_A_GROUP]
-        images = [{"bytes": read_image(name), "path": f"{name}.jpg"} for name in batch["image_id"]]
+        contents = list(islice(images, len(batch)))
         if writer is None or written > BYTES_IN_A_FILE:
             if writer:
                 writer.close()
             files.append(folder / f"{split}-{len(files):05d}.parquet")
             writer, written = pq.ParquetWriter(files[-1], schema), 0
-        columns = {name: batch[name] for name in schema.names if name not in ("image", "label")}
-        columns["age"] = batch["age"].astype(object).where(batch["age"].notna(), None)
+        columns = {name: list(batch[name]) for name in schema.names if name not in ("image", "label")}
+        columns["age"] = list(batch["age"].astype(object).where(batch["age"].notna(), None))
         columns["label"] = [columns_of["label"].str2int(dx) for dx in batch["dx"]]
-        arrays = [
-            pa.array(images if name == "image" else list(columns[name]), type=schema.field(name).type)
-            for name in schema.names
+        columns["image"] = [
+            {"bytes": content, "path": f"{name}.jpg"} for name, content in zip(batch["image_id"], contents, strict=True)
         ]
+        arrays = [pa.array(columns[name], type=schema.field(name).type) for name in schema.names]
         writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-        written += sum(len(image["bytes"]) for image in images)
+        written += sum(map(len, contents))
     if writer:
         writer.close()
     for number, file in enumerate(files):
         file.rename(folder / f"{split}-{number:05d}-of-{len(files):05d}.parquet")
+
+
+def read_images(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """The stored bytes of those of the images `names` that `folder` holds, by image_id."""
+    rows = dataset(folder, format="parquet").to_table(
+        columns=["image_id", "image"], filter=field("image_id").isin(sorted(set(names)))
+    )
+    return {row["image_id"]: row["image"]["bytes"] for row in rows.to_pylist()}

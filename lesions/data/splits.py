@@ -7,8 +7,23 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+from lesions.data.duplicates.groups import group_lesions
 from lesions.dataset import SHARES
 from lesions.faults import Faults
+
+UNDIVIDED = ""  # the split of an image that has none yet
+
+
+def divide(table: pd.DataFrame, pairs: pd.DataFrame, seed: int, folds: int = 0, fold: int = 0) -> pd.DataFrame:
+    """`table` with its columns `group_id` and `split` filled; rows that have a split already keep it.
+
+    A group is a lesion, or several that `pairs` join. With `folds`, number `fold` of them is the validation split.
+    """
+    table = table.assign(group_id=group_lesions(table, pairs))
+    undivided = table["split"] == UNDIVIDED
+    own = table[undivided]
+    split = split_into_folds(own, seed, folds, fold) if folds else split_by_group(own, seed)
+    return table.assign(split=table["split"].mask(undivided, split))
 
 
 def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SHARES) -> pd.Series:

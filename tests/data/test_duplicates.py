@@ -46,9 +46,10 @@ def test_finds_what_was_photographed_again_and_nothing_else(tmp_path: Path) -> N
         paths.append(tmp_path / f"{way}.jpg")
         lesions.append(way)
         change(skin(seed)).save(paths[-1], quality=40)
-    found = find_pairs(paths, lesions, processes=2)
-    assert set(zip(found["first"], found["second"], strict=True)) == expected
-    assert len(find_pairs(paths, ["one lesion"] * len(paths), processes=1)) == 0
+    table = pd.DataFrame({"image_id": range(len(paths)), "lesion_id": lesions, "path": paths})
+    found = find_pairs(table, processes=2)
+    assert set(zip(found["image_id"], found["other_image_id"], strict=True)) == expected
+    assert len(find_pairs(table.assign(lesion_id="one lesion"), processes=1)) == 0
 
 
 @pytest.fixture
@@ -82,12 +83,11 @@ def test_two_diagnoses_are_reported_and_not_merged(table: pd.DataFrame) -> None:
 
 def test_only_what_no_search_has_covered_is_searched(tmp_path: Path) -> None:
     names = ["ISIC_0024306", "ISIC_0024307", "new", "new again"]
-    images = {}
-    for name, seed in zip(names, (1, 1, 2, 2), strict=True):
-        images[name] = tmp_path / f"{name}.jpg"
-        skin(seed).save(images[name], quality=90)
-    table = pd.DataFrame({"image_id": names, "lesion_id": names, "dx": "nv"})
-    found = find_merges(table, images, processes=1)
+    paths = [tmp_path / f"{name}.jpg" for name in names]
+    for path, seed in zip(paths, (1, 1, 2, 2), strict=True):
+        skin(seed).save(path, quality=90)
+    table = pd.DataFrame({"image_id": names, "lesion_id": names, "dx": "nv", "path": paths})
+    found = find_merges(table, processes=1)
     # The first two lie within HAM10000, whose pairs are known: these are none of them.
     assert found[["image_id", "other_image_id"]].to_numpy().tolist() == [["new", "new again"]]
     assert (found["score"] >= 10).all()
@@ -97,7 +97,8 @@ def test_plain_images_have_no_pairs(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         Image.new("RGB", (40, 30), "pink").save(path)
-    assert len(find_pairs(paths, ["a", "b", "c"], processes=1)) == 0
+    table = pd.DataFrame({"image_id": ["a", "b", "c"], "lesion_id": ["a", "b", "c"], "path": paths})
+    assert len(find_pairs(table, processes=1)) == 0
 
 
 def test_the_published_pairs_of_ham10000_are_kept_together(real_data: Path, tmp_path: Path) -> None:

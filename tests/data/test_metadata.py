@@ -75,7 +75,7 @@ GOOD = {
 def test_the_right_image(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(GOOD[name])
     assert list(find_images(tmp_path, Faults())) == [Path(name).stem]
-    image = decode(prepare(tmp_path / name, 256))
+    image = decode(prepare(tmp_path / name, 256).content)
     assert (image.mode, image.size) == ("RGB", (60, 40))
     for place, color in (((10, 20), RED), ((50, 20), BLUE)):
         assert np.abs(np.subtract(image.getpixel(place), color)).max() < 12
@@ -84,7 +84,7 @@ def test_the_right_image(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [saved(halves("L"), "JPEG"), sixteen_bits(gray=True)], ids=["8 bits", "16 bits"])
 def test_gray_keeps_its_shades(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "gray.png").write_bytes(content)
-    image = decode(prepare(tmp_path / "gray.png", 256))
+    image = decode(prepare(tmp_path / "gray.png", 256).content)
     left, right = image.getpixel((10, 20)), image.getpixel((50, 20))
     assert image.mode == "RGB" and 40 < left[0] < 240 and abs(left[0] - right[0]) > 20
     assert max(left) - min(left) < 4
@@ -131,7 +131,7 @@ GOOD_TABLES = {
 def read_checked(path: Path) -> pd.DataFrame:
     faults = Faults()
     table = read_metadata(path, faults)
-    faults.raise_if_any("mend these")
+    faults.raise_if_any("correct these")
     return table
 
 

@@ -195,10 +195,10 @@ def test_wrong_source_says_what_to_give(tmp_path: Path) -> None:
     assert "no HAM10000_metadata.csv" in prepare_data(tmp_path, "x", check=2)
 
 
-def test_the_sample_is_the_same_every_time_and_says_it_is_drawn(sample: Path, tmp_path: Path) -> None:
+def test_the_sample_is_the_same_every_time_and_says_it_is_synthetic(sample: Path, tmp_path: Path) -> None:
     prepare_data("sample", tmp_path / "again")
     assert (tmp_path / "again" / "splits.csv").read_bytes() == (sample / "splits.csv").read_bytes()
-    assert "drawn by a program" in (sample / "README.md").read_text()
+    assert "A program generated these images" in (sample / "README.md").read_text()
 
 
 def encode(path: Path, image: Image.Image, **options) -> Path:
@@ -207,15 +207,15 @@ def encode(path: Path, image: Image.Image, **options) -> Path:
 
 
 def test_large_images_come_out_smaller_and_small_ones_as_they_are(tmp_path: Path) -> None:
-    smaller = decode(prepare(encode(tmp_path / "large.png", Image.new("RGB", (600, 450))), 256))
+    smaller = decode(prepare(encode(tmp_path / "large.png", Image.new("RGB", (600, 450))), 256).content)
     assert smaller.size == (341, 256)
-    assert decode(prepare(encode(tmp_path / "small.png", Image.new("RGB", (20, 10))), 256)).size == (20, 10)
+    assert decode(prepare(encode(tmp_path / "small.png", Image.new("RGB", (20, 10))), 256).content).size == (20, 10)
 
 
 def test_a_fitting_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.jpg", Image.effect_noise((40, 30), 50).convert("RGB"), quality=75)
-    assert prepare(path, 256) == path.read_bytes()
-    assert prepare(path, 20) != path.read_bytes()
+    assert prepare(path, 256).content == path.read_bytes()
+    assert prepare(path, 20).content != path.read_bytes()
 
 
 def external_set(folder: Path, source: Path) -> Path:

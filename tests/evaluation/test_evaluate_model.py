@@ -52,7 +52,7 @@ def test_metrics_json_has_the_agreed_form(run: Path, test_rows) -> None:
     assert [point["threshold"] for point in report["operating_points"]] == [p["threshold"] for p in validation]
     assert {point["target"] for point in report["operating_points"]} == {"melanoma", "malignant"}
     assert report["calibration"]["without_decision"]["accuracy"] == report["metrics"]["accuracy"]  # a temperature only
-    assert report["cohort"]["all"]["confirmed_by"] == {"drawn": len(test_rows)}
+    assert report["cohort"]["all"]["confirmed_by"] == {"synthetic": len(test_rows)}
     assert np.sum(report["confusion_matrix"]["counts"]) == len(test_rows)
     assert sum(group["n_images"] for group in report["subgroups"]["sex"].values()) == len(test_rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +14,9 @@ from lesions.images import decode
 SHEET_PAIRS = 500  # on the contact sheet, at most
 
 
-def save_contact_sheet(path: Path, pairs: pd.DataFrame, images: dict[str, Path], side: int = 150) -> None:
-    """The pairs side by side with their scores, the weakest first, so that a person can judge them."""
+def save_contact_sheet(path: Path, pairs: pd.DataFrame, images: Mapping[str, Path | bytes], side: int = 150) -> None:
+    """Writes the pairs side by side with their scores, the weakest first. `images` has the file, or its content, of
+    each image_id."""
     pairs = pairs.sort_values("score").head(SHEET_PAIRS)
     columns, width, height = 5, 2 * side + 12, side + 28
     sheet = Image.new("RGB", (columns * width, -(-len(pairs) // columns) * height), "white")

@@ -1,4 +1,4 @@
-"""Lesions that are one: pairs of images that show the same skin, and the groups that follow from them."""
+"""Which lesions are one: pairs of images that show the same skin, and the groups that follow from them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from scipy.sparse.csgraph import connected_components
 
 # What `python -m lesions.data.duplicates` found in HAM10000: columns image_id, other_image_id, score.
 PUBLISHED_PAIRS = Path(__file__).parent / "ham10000.csv"
-HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all between are its own
+HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all ids between are HAM10000's too
 
 
-def find_merges(table: pd.DataFrame, images: dict[str, Path], processes: int) -> pd.DataFrame:
-    """All pairs of images in `table` that show one lesion under two ids, with lesion, diagnosis and split of each.
+def find_merges(table: pd.DataFrame, processes: int) -> pd.DataFrame:
+    """All pairs of images in `table` that show one lesion under two ids, with the lesion and diagnosis of each.
 
     Those within HAM10000 come from the published list; every other image is searched for by content, which takes
-    some minutes for each ten thousand.
+    some minutes per ten thousand. Raises InputError that names every image that can't be decoded.
     """
     pairs = pd.read_csv(PUBLISHED_PAIRS)
     names = table["image_id"]
     unsearched = ~(names.between(*HAM10000_IDS) & (names.str.len() == len(HAM10000_IDS[0])))
     if unsearched.any():
-        from lesions.data.duplicates.search import find_pairs, name_pairs  # pulls in OpenCV
+        from lesions.data.duplicates.search import find_pairs  # pulls in OpenCV
 
-        paths, lesions = [images[name] for name in names], list(table["lesion_id"])
-        found = find_pairs(paths, lesions, processes, unsearched.to_numpy())
-        pairs = pd.concat([pairs, name_pairs(found, names)], ignore_index=True)
+        pairs = pd.concat([pairs, find_pairs(table, processes, unsearched)], ignore_index=True)
     return describe_pairs(pairs, table)
 
 

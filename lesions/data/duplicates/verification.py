@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import cv2
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lesions.data.duplicates.keypoints import DARK, Keypoints, gray_image, unit_vectors
+from lesions.data.duplicates.keypoints import DARK, Keypoints, unit_vectors
 
 MATCH_RATIO = 0.85  # Lowe's test: the best match must be this much nearer than the second
 TOLERANCE = 4.0  # pixels by which a match may miss the common transform
@@ -22,31 +19,27 @@ CERTAIN_SCORE = 10  # from here on the images need not be laid over each other
 MIN_CORRELATION = 0.85  # of the two images laid over each other
 
 
-def score_pairs(
-    paths: Sequence[Path], keypoints: Keypoints, pairs: NDArray[np.int64], processes: int
-) -> NDArray[np.int64]:
-    """The score of each pair (row numbers, shape (n, 2)), and 0 where it does not count as evidence."""
+def score_pairs(keypoints: Keypoints, pairs: NDArray[np.int64], processes: int) -> NDArray[np.int64]:
+    """The score of each pair (numbers of images, shape (n, 2)), and 0 where it does not count as evidence."""
     chunks = np.array_split(pairs, max(1, len(pairs) // 1000))
-    names = [str(path) for path in paths]
-    tasks = (delayed(_verify)(chunk, names, *vars(keypoints).values()) for chunk in chunks)
+    tasks = (delayed(_verify)(keypoints, chunk) for chunk in chunks)
     with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
         running = Parallel(return_as="generator")(tasks)
         return np.concatenate(list(tqdm(running, total=len(chunks), desc="verifying candidates")))
 
 
-def _verify(
-    pairs: NDArray, paths: list[str], points: NDArray, descriptors: NDArray, starts: NDArray, areas: NDArray
-) -> NDArray:
-    """The score of each pair, 0 where it is no evidence: see the head of this file."""
+def _verify(keypoints: Keypoints, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     cv2.setNumThreads(1)
     scores = []
-    for first, second in pairs:
-        here, there = (slice(starts[image], starts[image + 1]) for image in (first, second))
-        matched = _match(descriptors[here], descriptors[there])
-        score, transform = _agreement(points[here][matched[:, 0]], points[there][matched[:, 1]], areas[[first, second]])
+    for pair in pairs:
+        (points, descriptors), (other_points, other_descriptors) = (keypoints.of(image) for image in pair)
+        half, other_half = (keypoints.gray(image) for image in pair)
+        matched = _match(descriptors, other_descriptors)
+        areas = np.array([4 * half.size, 4 * other_half.size])  # square pixels
+        score, transform = _agreement(points[matched[:, 0]], other_points[matched[:, 1]], areas)
         if MIN_SCORE <= score < CERTAIN_SCORE:
-            correlation = _correlation(gray_image(Path(paths[first])), gray_image(Path(paths[second])), transform)
-            score = score if correlation >= MIN_CORRELATION else 0
+            transform[:, 2] /= 2  # to the pixels of the halves
+            score = score if _correlation(half, other_half, transform) >= MIN_CORRELATION else 0
         scores.append(score)
     return np.array(scores, dtype=np.int64)
 
@@ -66,7 +59,7 @@ def _match(here: NDArray[np.uint8], there: NDArray[np.uint8]) -> NDArray[np.int6
 
 
 def _agreement(
-    here: NDArray[np.float32], there: NDArray[np.float32], areas: NDArray[np.float64]
+    here: NDArray[np.float32], there: NDArray[np.float32], areas: NDArray[np.int64]
 ) -> tuple[int, NDArray[np.float64]]:
     """Places at which the matched points agree on one similarity transform, and the transform, shape (2, 3)."""
     nothing = 0, np.eye(2, 3)
@@ -91,10 +84,10 @@ def _correlation(here: NDArray[np.uint8], there: NDArray[np.uint8], transform: N
 
     The transform is refined to the affine one of the greatest correlation (Evangelidis and Psarakis 2008).
     """
-    first, second = (cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 2) for gray in (here, there))
+    first, second = (cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1) for gray in (here, there))
     start, stop = transform.astype(np.float32), (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
     try:
-        _, refined = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, stop, None, 5)
+        _, refined = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, stop, None, 3)
     except cv2.error:  # its way of saying that it did not converge
         return 0.0
     laid_over = cv2.warpAffine(second, refined, first.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

@@ -1,4 +1,4 @@
-"""Drawn, dermatoscopy-like lesions: they show that the whole way works on a machine without data. Not real."""
+"""Synthetic images that resemble dermatoscopy, so that every stage runs on a machine without data. Not real."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class Canvas:
 
 
 def draw_sample(folder: Path) -> None:
-    """Writes HAM10000_metadata.csv and the drawn images into `folder`, one to four images a lesion.
+    """Writes HAM10000_metadata.csv and the synthetic images into `folder`, one to four per lesion.
 
-    Every call writes the same: a lesion's looks depend on its number alone.
+    Every call writes the same files: a lesion's appearance depends on its number alone.
     """
     rows, number = [], 0
     total = sum(LESIONS.values())
     with tqdm(total=total, desc="drawing lesions", unit="lesion") as progress:
         for dx, count in LESIONS.items():
             for _ in range(count):
-                random = np.random.RandomState(SEED + number)  # RandomState: its stream is frozen for good
+                random = np.random.RandomState(SEED + number)  # RandomState: its stream never changes
                 age, sex, site = (
                     float(5 * random.randint(4, 18)),
                     random.choice(["female", "male"]),
@@ -60,7 +60,7 @@ def draw_sample(folder: Path) -> None:
                 for view in range(random.choice([1, 2, 2, 3, 4])):
                     image_id = f"DRAWN_{number:04d}_{view}"
                     draw_lesion(dx, SEED + number, view).save(folder / f"{image_id}.jpg", quality=92)
-                    rows.append((f"DRAWN_{number:04d}", image_id, dx, "drawn", age, sex, site))
+                    rows.append((f"DRAWN_{number:04d}", image_id, dx, "synthetic", age, sex, site))
                 number += 1
                 progress.update()
     columns = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
@@ -68,7 +68,8 @@ def draw_sample(folder: Path) -> None:
 
 
 def draw_lesion(dx: str, seed: int, view: int) -> Image.Image:
-    """One image of the drawn lesion `seed` with diagnosis `dx`; each `view` turns, shifts and lights it anew."""
+    """One image of the synthetic lesion `seed` with diagnosis `dx`; each `view` has its own rotation, position and
+    light."""
     shape, camera = np.random.RandomState(seed), np.random.RandomState(seed * 31 + view)
     turn, scale = camera.uniform(0, 2 * np.pi), camera.uniform(0.85, 1.2) * 30
     row, column = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
@@ -79,7 +80,7 @@ def draw_lesion(dx: str, seed: int, view: int) -> Image.Image:
     skin = np.array([0.90, 0.73, 0.63]) + shape.uniform(-0.05, 0.05, 3)
     canvas = Canvas(x, y, np.broadcast_to(skin, (*x.shape, 3)).copy())
     LOOKS[dx](canvas, shape)
-    # Many lesions are faint; without this the classes would be as easy to tell apart as flags.
+    # Many lesions are faint; without this the classes would be as easy to recognize as flags.
     canvas.pixels[:] = skin + (canvas.pixels - skin) * shape.uniform(0.6, 1.0)
     _add_hair(canvas, camera)
 
@@ -113,7 +114,7 @@ def _dots(
 
 
 def _network(canvas: Canvas, mesh: float) -> Array:
-    """Opacity of a pigment network: thin lines around round holes, `mesh` holes a radius."""
+    """Opacity of a pigment network: thin lines around round holes, `mesh` holes per radius."""
     lines = np.abs(np.sin(canvas.x * mesh * np.pi)) * np.abs(np.sin(canvas.y * mesh * np.pi))
     return _soft(0.35 - lines, 0.3)
 

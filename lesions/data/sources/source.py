@@ -1,4 +1,4 @@
-"""Where the images and their metadata come from: a folder, an archive on the network, or the drawn sample."""
+"""Where the images and their metadata come from: a folder, an archive on the network, or the synthetic sample."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Source:
     columns: Columns
     classes: Sequence[str] | None  # the diagnoses that may occur; None: any
     title: str
-    drawn: bool = False
+    synthetic: bool = False
 
     def describe(self) -> dict[str, Any]:
         """What audit.json and the cards say of it."""
-        return {"title": self.title, "drawn": self.drawn}
+        return {"title": self.title, "drawn": self.synthetic}
 
 
 @contextmanager
@@ -45,15 +45,16 @@ def open_source(
 ) -> Iterator[Source]:
     """Yields the source called `name`: a folder, `sample`, `kaggle`, `isic`, `dataverse` or `hub:REPO`.
 
-    With `metadata` or from the Hub it may be any data set, with its own diagnoses; else it is HAM10000.
-    Downloads are kept in `cache`; a drawn sample is removed afterwards. Raises InputError.
+    With `metadata` or from the Hub it may be any data set, with its own diagnoses; otherwise it is HAM10000.
+    Downloads are kept in `cache`; the synthetic sample is removed afterwards. Raises InputError.
     """
     columns = Columns(image_column or Columns.image, label_column or Columns.label, group_column or Columns.group)
     if name == SAMPLE:
-        with TemporaryDirectory(prefix="drawn-lesions-") as drawn:
-            sample.draw_sample(Path(drawn))
-            tables = [find_metadata(Path(drawn))]
-            yield Source(Path(drawn), tables, Columns(), CODES, "Drawn lesions (not real)", drawn=True)
+        with TemporaryDirectory(prefix="synthetic-lesions-") as name:
+            folder = Path(name)
+            sample.draw_sample(folder)
+            title = "Synthetic lesions (not real)"
+            yield Source(folder, [find_metadata(folder)], Columns(), CODES, title, synthetic=True)
         return
     if name.startswith(HUB):
         from lesions.data.sources.hub_dataset import from_hub
@@ -66,7 +67,7 @@ def open_source(
     if not folder.is_dir():
         raise InputError(
             f"there is no folder {folder}: --source takes a folder with HAM10000_metadata.csv and the images "
-            f"anywhere below it, {', '.join(ARCHIVES)}, {HUB}REPO, or `{SAMPLE}` for the built-in drawn lesions"
+            f"anywhere below it, {', '.join(ARCHIVES)}, {HUB}REPO, or `{SAMPLE}` for the built-in synthetic lesions"
         )
     if metadata:
         yield Source(folder, list(metadata), columns, None, folder.resolve().name)

@@ -1,29 +1,19 @@
-"""A first look at the data: figures, and two sentences of reading under each, from the numbers themselves."""
+"""Figures of the metadata: diagnoses, lesions, ages, sites, sizes and missing values, each with what it says."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Callable
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
-from PIL import Image
-from tqdm import tqdm
 
+from lesions.data.exploration.reading import Reading, by_frequency, percent
 from lesions.data.metadata import TEXT_COLUMNS
-from lesions.dataset import SHARES
 from lesions.diagnoses import name_of
-from lesions.files import write_text
 from lesions.plotting import save_figure, styled
 
-EXAMPLES = 8  # images of each diagnosis in the grid
-SAMPLED = 300  # images of each diagnosis whose brightness and color are measured
 MANY = 12  # bars, at most, of a kind
 # Columns whose values are shown by diagnosis: column, title, and what to make of it.
 CATEGORIES = (
@@ -41,46 +31,12 @@ CATEGORIES = (
 )
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One figure and what it says."""
-
-    file: str
-    title: str
-    text: str
-
-
-def explore(
-    folder: Path, table: pd.DataFrame, images: dict[str, Path], read_image: Callable[[str], bytes], title: str
-) -> list[Reading]:
-    """Writes the figures, README.md and index.html (self-contained) into `folder`; returns the readings."""
-    table = table[table["split"].isin(SHARES)]
-    table = table.assign(pixels=[_size(images[name]) for name in tqdm(table["image_id"], desc="sizes", unit="image")])
+def figures_of_table(folder: Path, table: pd.DataFrame) -> list[Reading | None]:
+    """Writes the figures into `folder`; None for a column without values. `table` has a column `pixels`, the size in
+    which each image came."""
     readings = [_classes(folder, table), _images_per_lesion(folder, table), _ages(folder, table)]
     readings += [_shares(folder, table, *category) for category in CATEGORIES]
-    readings += [_sizes(folder, table), _missing(folder, table)]
-    readings += [_colors(folder, table, read_image), _examples(folder, table, read_image)]
-    found = [reading for reading in readings if reading]  # a column without values has no figure
-
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
-    sources = {r.file: b64encode((folder / r.file).read_bytes()).decode() for r in found}
-    for name, template in (("README.md", "exploration.md.j2"), ("index.html", "exploration.html.j2")):
-        page = environment.get_template(template).render(title=title, readings=found, sources=sources)
-        write_text(folder / name, page)
-    return found
-
-
-def _size(path: Path) -> str:
-    with Image.open(path) as image:
-        return f"{image.width} x {image.height}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _order(table: pd.DataFrame) -> list[str]:
-    return list(table["dx"].value_counts().index)
+    return [*readings, _sizes(folder, table), _missing(folder, table)]
 
 
 def _classes(folder: Path, table: pd.DataFrame) -> Reading:
@@ -100,7 +56,7 @@ def _classes(folder: Path, table: pd.DataFrame) -> Reading:
     return Reading(
         "classes.png",
         "Diagnoses",
-        f"{name_of(first)} makes up {_percent(share)} of the images, {times:.0f} times as many as {name_of(last)}. "
+        f"{name_of(first)} makes up {percent(share)} of the images, {times:.0f} times as many as {name_of(last)}. "
         f"A model that always answered {first} would reach an accuracy of {share:.2f} and a balanced accuracy of "
         f"{1 / len(images):.2f}, so accuracy alone says little here.",
     )
@@ -118,13 +74,13 @@ def _images_per_lesion(folder: Path, table: pd.DataFrame) -> Reading:
         "images_per_lesion.png",
         "Images per lesion",
         f"{several.sum()} of {counts.sum()} lesions were photographed more than once, up to {counts.index[-1]} times; "
-        f"{_percent(images / len(table))} of all images show such a lesion. A split by image would put many of "
+        f"{percent(images / len(table))} of all images show such a lesion. A split by image would put many of "
         "these on both sides, so the split is by lesion and the intervals are taken over lesions.",
     )
 
 
 def _ages(folder: Path, table: pd.DataFrame) -> Reading | None:
-    ages = {dx: table.loc[(table["dx"] == dx) & table["age"].notna(), "age"] for dx in _order(table)}
+    ages = {dx: table.loc[(table["dx"] == dx) & table["age"].notna(), "age"] for dx in by_frequency(table)}
     ages = {dx: values for dx, values in ages.items() if len(values)}
     if not ages:
         return None
@@ -149,7 +105,7 @@ def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: 
         return None
     common = table[column].value_counts().index[:MANY]
     values = table[column].where(table[column].isin(common), "other")
-    shares = pd.crosstab(table["dx"], values, normalize="index").loc[_order(table)]
+    shares = pd.crosstab(table["dx"], values, normalize="index").loc[by_frequency(table)]
     shares = shares[values.value_counts().index]
     with styled(figsize=(9, 0.5 * len(shares) + 2)) as (figure, axes):
         left = np.zeros(len(shares))
@@ -170,8 +126,8 @@ def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: 
     return Reading(
         f"{column}.png",
         title,
-        f"The most frequent is `{top.index[0]}` ({_percent(top.iloc[0])} of all images); the diagnoses differ most "
-        f"in `{value}`, from {_percent(shares.loc[least, value])} ({least}) to {_percent(shares.loc[most, value])} "
+        f"The most frequent is `{top.index[0]}` ({percent(top.iloc[0])} of all images); the diagnoses differ most "
+        f"in `{value}`, from {percent(shares.loc[least, value])} ({least}) to {percent(shares.loc[most, value])} "
         f"({most}). {lesson}",
     )
 
@@ -190,7 +146,7 @@ def _sizes(folder: Path, table: pd.DataFrame) -> Reading:
         by_class = table.groupby("dx")["pixels"].agg(lambda sizes: sizes.value_counts().index[0]).nunique()
         told = "the same" if by_class == 1 else "not the same, so that the size could give a diagnosis away,"
         text = (
-            f"The images come in {kinds} sizes; {_percent(counts.iloc[0] / len(table))} have {counts.index[0]} "
+            f"The images come in {kinds} sizes; {percent(counts.iloc[0] / len(table))} have {counts.index[0]} "
             f"pixels. The most frequent size is {told} in every diagnosis."
         )
     return Reading("sizes.png", "Size of the images as they came", text)
@@ -198,7 +154,7 @@ def _sizes(folder: Path, table: pd.DataFrame) -> Reading:
 
 def _missing(folder: Path, table: pd.DataFrame) -> Reading:
     missing = pd.DataFrame({"age": table["age"].isna()} | {name: table[name] == "unknown" for name in TEXT_COLUMNS})
-    shares = missing.groupby(table["dx"]).mean().loc[_order(table)]
+    shares = missing.groupby(table["dx"]).mean().loc[by_frequency(table)]
     with styled(figsize=(6.5, 0.45 * len(shares) + 1.5)) as (figure, axes):
         image = axes.imshow(
             100 * shares, cmap="Oranges", vmin=0, vmax=max(5, 100 * shares.to_numpy().max()), aspect="auto"
@@ -223,58 +179,3 @@ def _write_cells(axes: Axes, values: pd.DataFrame, form: str) -> None:
     axes.set_xticks(range(values.shape[1]), values.columns)
     axes.set_yticks(range(values.shape[0]), values.index)
     axes.spines[:].set_visible(False)
-
-
-def _colors(folder: Path, table: pd.DataFrame, read_image: Callable[[str], bytes]) -> Reading:
-    rows = []
-    for dx in _order(table):
-        names = table.loc[table["dx"] == dx, "image_id"].sort_values()
-        for name in tqdm(names.iloc[:: max(1, len(names) // SAMPLED)], desc=f"colors of {dx}", unit="image"):
-            with Image.open(BytesIO(read_image(name))) as image:
-                image.draft("RGB", (64, 64))
-                red, green, blue = np.asarray(image.convert("RGB").resize((32, 32))).reshape(-1, 3).mean(axis=0)
-            rows.append((dx, (red + green + blue) / 3, red - blue))
-    means = pd.DataFrame(rows, columns=["dx", "brightness", "redness"])
-    titles = {"brightness": "mean brightness (0 to 255)", "redness": "red minus blue (0 to 255)"}
-    with styled(figsize=(10, 0.4 * means["dx"].nunique() + 2), ncols=2, sharey=True) as (figure, (left, right)):
-        for axes, column in ((left, "brightness"), (right, "redness")):
-            groups = [means.loc[means["dx"] == dx, column] for dx in _order(table)]
-            axes.boxplot(groups, orientation="horizontal", whis=(5, 95), sym="", medianprops={"color": "C1"})
-            axes.set_yticks(range(1, len(groups) + 1), _order(table))
-            axes.set(xlabel=titles[column])
-        left.invert_yaxis()
-        save_figure(figure, folder / "colors.png")
-    medians = means.groupby("dx")[["brightness", "redness"]].median()
-    bright, red = medians["brightness"].sort_values(), medians["redness"].sort_values()
-    return Reading(
-        "colors.png",
-        "Brightness and color",
-        f"The median brightness runs from {bright.iloc[0]:.0f} ({bright.index[0]}) to {bright.iloc[-1]:.0f} "
-        f"({bright.index[-1]}), the cast from blue to red from {red.iloc[0]:.0f} ({red.index[0]}) to "
-        f"{red.iloc[-1]:.0f} ({red.index[-1]}). Camera and light differ between images of one diagnosis as well, so "
-        "training varies brightness and color.",
-    )
-
-
-def _examples(folder: Path, table: pd.DataFrame, read_image: Callable[[str], bytes]) -> Reading:
-    order = _order(table)
-    side = 1.25  # inches
-    with styled(figsize=(side * EXAMPLES + 1, side * len(order)), nrows=len(order), ncols=EXAMPLES) as (figure, grid):
-        for dx, line in zip(order, np.reshape(grid, (len(order), EXAMPLES)), strict=True):
-            lesions = table[table["dx"] == dx].drop_duplicates("lesion_id").sort_values("lesion_id")
-            chosen = lesions.iloc[np.linspace(0, len(lesions) - 1, min(EXAMPLES, len(lesions))).astype(int)]
-            for axes in line:
-                axes.axis("off")
-            for axes, name in zip(line, chosen["image_id"], strict=False):
-                with Image.open(BytesIO(read_image(name))) as image:
-                    axes.imshow(image.resize((160, 160)))
-            line[0].text(-0.1, 0.5, dx, transform=line[0].transAxes, ha="right", va="center")
-        figure.subplots_adjust(wspace=0.03, hspace=0.03)
-        save_figure(figure, folder / "examples.png")
-    return Reading(
-        "examples.png",
-        "Examples",
-        "One row a diagnosis, lesions taken at even steps through their ids, not chosen by looks; each is squeezed to "
-        "a square. Look for what is not the lesion, such as hair, rulers, gel bubbles, ink or a dark frame: a model "
-        "may learn it where it goes with a diagnosis.",
-    )
