@@ -21,7 +21,7 @@ from conftest import ROOT, command
 from datasets import load_dataset
 from hub_server import HubServer
 from PIL import Image
-from test_leaks import skin
+from test_duplicates import skin
 
 import data_prep
 from lesions.diagnoses import CODES

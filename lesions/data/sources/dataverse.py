@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import requests
 
 from lesions.data.metadata import METADATA
-from lesions.data.sources.downloads import check_space, download, get_json, unpack
+from lesions.data.sources.downloads import check_space, download, get_json, open_session, unpack
 from lesions.faults import InputError
 
 DATAVERSE = "https://dataverse.harvard.edu"
@@ -23,14 +23,14 @@ def from_dataverse(cache: Path) -> Path:
     if (folder / METADATA).is_file():
         return folder
     server = os.environ.get("DATAVERSE_URL", DATAVERSE)
-    with requests.Session() as session:
+    with open_session() as session:
         query = urlencode({"persistentId": DATAVERSE_DOI})
         answer = get_json(session, f"{server}/api/datasets/:persistentId/?{query}", what)
         files = {entry["dataFile"]["filename"]: entry["dataFile"] for entry in answer["data"]["latestVersion"]["files"]}
         tables = [name for name in files if name.split(".")[0] == METADATA.split(".")[0]]
         archives = sorted(name for name in files if name.startswith("HAM10000_images") and name.endswith(".zip"))
         if not tables or not archives:
-            raise InputError(f"{what} holds no {METADATA} or no images: {', '.join(files)}; take --source kaggle")
+            raise InputError(f"{what} lacks {METADATA} or the images; it has {', '.join(files)}. Use --source kaggle")
         archives = [name for name in archives if not (folder / Path(name).stem).is_dir()]
         check_space(folder, 2 * sum(files[name]["filesize"] for name in archives))  # packed and unpacked
         for name in archives:
@@ -42,8 +42,8 @@ def from_dataverse(cache: Path) -> Path:
 
 
 def _dataverse_file(session: requests.Session, server: str, file: dict[str, Any], path: Path) -> None:
-    """Downloads one file as its authors uploaded it: the Dataverse turns tables into another form, and its checksum
-    is that of the upload."""
+    """Downloads one file as its authors uploaded it: the Dataverse converts tables, but its checksum is that of the
+    upload."""
     original = "originalFileFormat" in file
     url = f"{server}/api/access/datafile/{file['id']}{'?format=original' if original else ''}"
     size = file.get("originalFileSize") if original else file["filesize"]

@@ -4,66 +4,77 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import requests
+from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.exceptions import NewConnectionError
+from urllib3.util import Retry
 
 from lesions.faults import InputError
 from lesions.files import whole_folder
 
-ATTEMPTS = 6  # to get one file; each goes on where the one before stopped
+ATTEMPTS = 6  # to get one answer, and to complete one file, each time from where the last one stopped
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
 THREADS = 8  # downloads at a time, where there are many small ones
-CHUNK = 1 << 16  # bytes; what a cut loses at most
+CHUNK = 1 << 16  # bytes; what an interruption loses at most
 BUSY = (429, 500, 502, 503, 504)
 
 Result = TypeVar("Result")
 
 
-def again_where_cut(what: str, attempt: Callable[[], Result], login: str = "") -> Result:
-    """Calls `attempt` until it works, at most ATTEMPTS times, after a pause or as long as a busy server asks for.
+def open_session() -> requests.Session:
+    """A session that repeats a request while the server is busy, after a pause or after as long as it asks for."""
+    retry = Retry(
+        ATTEMPTS - 1,
+        connect=1,
+        status_forcelist=BUSY,
+        backoff_factor=PAUSE,
+        respect_retry_after_header=True,
+        raise_on_status=False,  # the last answer says why
+    )
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
 
-    Raises InputError where the network or the server fails; `login` says what to do where it refuses access.
+
+def until_complete(what: str, attempt: Callable[[], Result], login: str = "", busy: Collection[int] = ()) -> Result:
+    """Calls `attempt`, which resumes where it was interrupted, at most ATTEMPTS times, with growing pauses.
+
+    `busy` are the HTTP statuses after which it is worth repeating; `login` says what to do if access needs one.
+    Raises InputError if the network or the server fails.
     """
     for number in range(ATTEMPTS):
-        pause = PAUSE * 2**number
         try:
             return attempt()
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            if status not in BUSY or number == ATTEMPTS - 1:
-                raise InputError(_explain(what, status, login)) from error
-            asked = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-            pause = float(asked) if asked.isdigit() else pause
-            print(f"{what}: the server is busy ({status}); waiting {pause:.0f} seconds", file=sys.stderr)
         except requests.RequestException as error:
+            status = error.response.status_code if error.response is not None else None
             unreachable = isinstance(getattr(error.args[0] if error.args else None, "reason", None), NewConnectionError)
-            if unreachable or number == ATTEMPTS - 1:
-                raise InputError(
-                    f"{what} could not be downloaded: {error}. Check the connection and run the same command again; "
-                    "it goes on where it stopped"
-                ) from error
-        time.sleep(pause)
+            hopeless = unreachable if status is None else status not in busy
+            if hopeless or number == ATTEMPTS - 1:
+                raise InputError(_explain(what, error, status, login)) from error
+        time.sleep(PAUSE * 2**number)
     raise AssertionError("not reached")
 
 
-def _explain(what: str, status: int, login: str) -> str:
+def _explain(what: str, error: Exception, status: int | None, login: str) -> str:
+    failed = f"{what} could not be downloaded"
+    if status is None:
+        return f"{failed}: {error}. Check the connection and run the same command again; it resumes where it stopped"
     meaning = {
         401: f"it wants a login. {login}",
         403: f"it refuses access. {login}",
         404: "it knows no such thing; it may have moved",
         429: "it is busy; run the same command again later",
-    }
-    default = "run the same command again later"
-    return f"{what} could not be downloaded: the server answered {status}: {meaning.get(status, default)}".strip()
+    }.get(status, "run the same command again later")
+    return f"{failed}: the server answered {status}: {meaning}".strip()
 
 
 def get_json(session: requests.Session, url: str, what: str) -> Any:
@@ -74,22 +85,22 @@ def get_json(session: requests.Session, url: str, what: str) -> Any:
         answer.raise_for_status()
         return answer.json()
 
-    return again_where_cut(what, attempt)
+    return until_complete(what, attempt)
 
 
 def download(
     session: requests.Session, url: str, path: Path, size: int | None = None, md5: str | None = None, show: bool = False
 ) -> None:
-    """Fetches `url` to `path`, unless it is there already; goes on with what an earlier run left of it.
+    """Fetches `url` to `path`, unless it is there already; resumes what an earlier run left of it.
 
-    A file takes its place when it has `size` bytes and the checksum `md5`, where these are known. `show` draws a
+    A file takes its place once it has `size` bytes and the checksum `md5`, if these are known. `show` draws a
     progress bar. Raises InputError.
     """
     if path.is_file() and size in (None, path.stat().st_size):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    again_where_cut(path.name, lambda: _fetch(session, url, partial, size, show))
+    until_complete(path.name, lambda: _fetch(session, url, partial, size, show))
     wrong = None
     if size is not None and partial.stat().st_size != size:
         wrong = f"has {partial.stat().st_size} bytes and should have {size}"
@@ -97,7 +108,7 @@ def download(
         wrong = f"has not the MD5 checksum {md5}"
     if wrong:
         partial.unlink()
-        raise InputError(f"{path.name} arrived damaged: it {wrong}. It is deleted; run the same command again")
+        raise InputError(f"{path.name} arrived damaged: it {wrong}. It was deleted; run the same command again")
     partial.replace(path)
 
 
@@ -105,10 +116,10 @@ def _fetch(session: requests.Session, url: str, partial: Path, size: int | None,
     have = partial.stat().st_size if partial.is_file() else 0
     if size is not None and have >= size:
         return
-    # Not compressed on the way: else the length that is announced would not be that of the file.
+    # Without compression, so that the announced length is that of the file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 416:  # all of it is here already, or what is here is not of this file
+        if answer.status_code == 416:  # the part is complete already, or of another file
             partial.unlink()
             raise requests.ConnectionError("the part that an earlier run left does not fit")
         answer.raise_for_status()
@@ -131,7 +142,7 @@ def _md5(path: Path) -> str:
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Raises InputError where the disk of `folder` has no room for `size` more bytes."""
+    """Raises InputError if the disk of `folder` has no room for `size` more bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -143,7 +154,7 @@ def check_space(folder: Path, size: int) -> None:
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a ZIP file to the new folder `folder`, whole or not at all. Raises InputError for one that is damaged
-    or holds a member that would land outside of `folder`, or that is a link."""
+    or has a member that is a link or would land outside `folder`."""
     try:
         with zipfile.ZipFile(archive) as opened, whole_folder(folder) as partial:
             for member in tqdm(opened.infolist(), desc=f"unpacking {archive.name}", unit="file"):

@@ -1,7 +1,6 @@
-"""HAM10000 from where it is published: Kaggle, the ISIC Archive, the Harvard Dataverse; and any set from the Hub.
+"""Any image data set of the Hub, stored as a folder of images with a metadata table.
 
-Each function returns a folder with a metadata table and the images. The table is written last, so where it lies
-everything does, and nothing is asked of the network again.
+The table is written last: a folder that has one is complete, and the network is not asked again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from lesions.files import whole_file
 def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
     """A data set of the Hub with an image column and a diagnosis, all its splits together. Raises InputError.
 
-    `columns.image` is the image column here; the images' ids come from a column `image_id`, else from the rows.
+    `columns.image` names the image column. The image ids come from a column `image_id`, or else from the row numbers.
     """
     from datasets import ClassLabel, Image, load_dataset
 
@@ -39,19 +38,22 @@ def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
                 f"{repo} has no image column {columns.image} or no column {columns.label}; it has "
                 f"{', '.join(part.features)}: name them with --image_column, --label_column and --group_column"
             )
-        part = part.cast_column(columns.image, Image(decode=False))
         label = part.features[columns.label]
-        for number, row in enumerate(tqdm(part, desc=f"reading {split}", unit="image")):
+        encoded = part.cast_column(columns.image, Image(decode=False))
+        for number, row in enumerate(tqdm(encoded, desc=f"reading {split}", unit="image")):
             name = str(row.get("image_id") or f"{split}_{number:06d}")
             if PurePosixPath(name).name != name or "\\" in name:
-                faults.add("image_id is no plain name", repr(name))
+                faults.add("image_id can't be a file name", repr(name))
                 continue
-            image = row.pop(columns.image)
-            content = image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
-            with whole_file(folder / f"{name}.jpg") as partial:
-                partial.write_bytes(content)
+            _store(row.pop(columns.image), folder / f"{name}.jpg")
             code = row[columns.label]
             dx = label.int2str(code) if isinstance(label, ClassLabel) and code is not None else code
             rows.append({**row, "image_id": name, "dx": dx, "lesion_id": row.get(columns.group)})
-    faults.raise_if_any(f"{repo} can't be stored under these names")
+    faults.raise_if_any(f"rename these images of {repo}")
     return finish_metadata(folder, pd.DataFrame(rows))
+
+
+def _store(image: dict[str, Any], path: Path) -> None:
+    content = image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
+    with whole_file(path) as partial:
+        partial.write_bytes(content)

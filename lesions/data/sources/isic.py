@@ -14,7 +14,7 @@ import requests
 from tqdm import tqdm
 
 from lesions.data.metadata import METADATA, finish_metadata
-from lesions.data.sources.downloads import THREADS, check_space, download, get_json
+from lesions.data.sources.downloads import THREADS, check_space, download, get_json, open_session
 from lesions.faults import Faults, InputError
 
 ISIC_API = "https://api.isic-archive.com/api/v2/"
@@ -41,7 +41,7 @@ def from_isic(cache: Path) -> Path:
     if (folder / METADATA).is_file():
         return folder
     api = os.environ.get("ISIC_API_URL", ISIC_API)
-    with requests.Session() as session:
+    with open_session() as session:
         collections = _isic_pages(session, f"{api}collections/?{urlencode({'limit': 100})}", "ISIC's collections")
         number = next((found["id"] for found in collections if found["name"] == ISIC_COLLECTION), None)
         if number is None:
@@ -50,7 +50,7 @@ def from_isic(cache: Path) -> Path:
         images = list(tqdm(_isic_pages(session, f"{api}images/search/?{query}", what), desc="listing", unit="image"))
         faults = Faults()
         table = pd.DataFrame([_isic_row(image, faults) for image in images])
-        faults.raise_if_any("these have no counterpart in HAM10000; take --source kaggle or dataverse")
+        faults.raise_if_any("HAM10000 has no diagnosis for these; use --source kaggle or dataverse")
 
         wanted = {image["isic_id"]: image["files"]["full"] for image in images}
         paths = {name: folder / f"{name}{_suffix(file['url'])}" for name, file in wanted.items()}
@@ -59,7 +59,7 @@ def from_isic(cache: Path) -> Path:
         def fetch(name: str) -> None:
             download(session, wanted[name]["url"], paths[name], wanted[name]["size"])
 
-        with ThreadPoolExecutor(THREADS) as pool:  # where one fails, map drops those that have not begun
+        with ThreadPoolExecutor(THREADS) as pool:  # after a failure, map drops those that have not begun
             list(tqdm(pool.map(fetch, wanted), total=len(wanted), desc="downloading", unit="image"))
     return finish_metadata(folder, table)
 
