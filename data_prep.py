@@ -66,11 +66,11 @@ def main() -> None:
 def check_output(output: Path) -> None:
     """Refuses to replace anything but an older data set. Raises InputError."""
     if output.exists() and not (output / "audit.json").is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} exists and is no data set of this program; give another --output or remove it")
+        raise InputError(f"{output} exists and is not a data set of this program; give another --output or remove it")
 
 
 def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[str], list[LeftOut]]:
-    """One table of all images, with the `path` of each and its `split` where that is settled; the diagnoses; and the
+    """One table of all images, with the `path` of each and its `split` if it already has one; the diagnoses; and the
     images that are left out. Raises InputError that names every fault."""
     faults = Faults()
     table = read_metadata(source.tables, faults, source.columns, source.classes).assign(split=UNDIVIDED)

@@ -1,10 +1,10 @@
-"""data_prep.py against the plain way (`datasets`' own map), on the same images, in one run; and how it grows.
+"""data_prep.py against the plain way (`datasets`' own map), on the same images, in one run; and how its time grows.
 
     python -m benchmarks.data_prep /path/to/ham10000
     python -m benchmarks.data_prep --grow
 
 The first draws 2,000 images, brings them to the 600x450 pixels of HAM10000's release, and lets both ways make
-Parquet splits of images whose shorter side is 256. The second generates small images, up to 200,000.
+Parquet splits of images whose shorter side is 256. The second generates up to 200,000 small images.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def generate(folder: Path | None, count: int) -> pd.DataFrame:
 
 
 def time_split(table: pd.DataFrame) -> float:
-    """Seconds to divide the rows."""
+    """Seconds to split the rows."""
     started = time.monotonic()
     splits.split_by_group(table.assign(group_id=table["lesion_id"]), 42)
     return time.monotonic() - started

@@ -29,8 +29,8 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     files = {split: paths for split, paths in files.items() if paths}
     if not files:
         raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")
-    # Not `load_dataset(folder)`: where a card lists its files, datasets 5.2 serves its cached copy of an older data
-    # set at the same path. Files that are named one by one are looked at.
+    # Not `load_dataset(folder)`: if a card lists its files, datasets 5.2 serves its cached copy of an older data set
+    # at the same path. It does look at files that are named one by one.
     dataset = load_dataset("parquet", data_files=files)
 
     faults = Faults()
@@ -39,13 +39,13 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
         features = dataset[split].features
         faults.add(f"column missing in split {split}", *(column for column in NEEDED_COLUMNS if column not in features))
         if "label" in features and not isinstance(features["label"], ClassLabel):
-            faults.add("label is no ClassLabel, so its names are unknown", f"split {split}")
-    faults.raise_if_any(f"{name} is no data set that data_prep.py made; see its --help")
+            faults.add("label is not a ClassLabel, so its names are unknown", f"split {split}")
+    faults.raise_if_any(f"{name} is not a data set that data_prep.py made; see its --help")
     return dataset
 
 
 def title_of(name: str) -> str:
-    """What the data set is called, whatever its folder is."""
+    """The title of the data set, whatever its folder is called."""
     return str(_audit(name).get("source", {}).get("title", public_name(name)))
 
 
@@ -75,8 +75,8 @@ def label_names(dataset: DatasetDict) -> list[str]:
 
 
 def dataset_fingerprint(dataset: DatasetDict, split: str = "test") -> str:
-    """The fingerprint of the division that `split` is a part of: training, validation and test together; an external
-    split is a division of its own. Taken from the rows that were loaded; see `lesions.splits.fingerprint`."""
+    """The fingerprint of training, validation and test split together or, for an external split, of that split alone.
+    It is computed from the rows that were loaded; see `fingerprint`."""
     names, own = label_names(dataset), [name for name in SHARES if name in dataset]
     rows = []
     for part in own if split in SHARES else [split]:
@@ -88,7 +88,7 @@ def dataset_fingerprint(dataset: DatasetDict, split: str = "test") -> str:
 def fingerprint(rows: pd.DataFrame) -> str:
     """sha256 of the split: the lines `image_id,lesion_id,dx,split` in the order of image_id.
 
-    It is taken from the rows themselves, so that whoever loads the data can tell whether they are the same.
+    It is computed from the rows themselves, so that anyone who loads the data can check that they are the same.
     """
     columns = (rows[name].astype(str) for name in ("image_id", "lesion_id", "dx", "split"))
     digest = hashlib.sha256()

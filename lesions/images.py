@@ -1,4 +1,4 @@
-"""Images: find them, decode them whole, bring them to the form in which the data set keeps them."""
+"""Images: find them, decode them completely, bring them to the form in which the data set stores them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class BadImage(Exception):
-    """A file that can't be decoded as a whole image; the message says why."""
+    """A file that can't be decoded as a complete image; the message says why."""
 
 
 def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:
@@ -47,12 +47,12 @@ def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) ->
 
 
 def decode(source: Path | bytes) -> Image.Image:
-    """The upright RGB image, fully decoded. Raises BadImage where it is unreadable or truncated."""
+    """The upright RGB image, fully decoded. Raises BadImage if it is unreadable or truncated."""
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits of gray, which convert() would cut off at 255
+            if upright.mode.startswith("I"):  # 16 bits of gray, which convert() would clip at 255
                 upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
             return upright.convert("RGB")
     except UnidentifiedImageError as error:

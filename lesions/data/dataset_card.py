@@ -12,8 +12,8 @@ from lesions.templates import render
 if TYPE_CHECKING:
     from lesions.data.exploration.reading import Reading
 
-# The card's metadata lists no `configs`: the names of the files in data/ say the same, and with `configs`
-# datasets 5.2 serves its cached copy of an older data set of the same path, whatever the files hold now.
+# The card's metadata lists no `configs`: the names of the files in data/ say the same, and with `configs` datasets
+# 5.2 serves its cached copy of an older data set at the same path, whatever the files hold now.
 
 
 def render_dataset_card(audit: dict[str, Any], name: str, readings: Sequence[Reading] = ()) -> str:

@@ -1,4 +1,4 @@
-"""The metadata table: read it, check every row, give it its types."""
+"""The metadata table: read it, check every row, convert its columns to their types."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Columns:
 
 
 def find_metadata(folder: Path) -> Path:
-    """The metadata file in `folder`. Raises InputError where there is none."""
+    """The metadata file in `folder`. Raises InputError if there is none."""
     for name in FILE_NAMES:
         if (folder / name).is_file():
             return folder / name
@@ -45,13 +45,13 @@ def find_metadata(folder: Path) -> Path:
 def read_metadata(
     paths: Path | Sequence[Path], faults: Faults, columns: Columns | None = None, classes: Sequence[str] | None = CODES
 ) -> pd.DataFrame:
-    """Reads the table, one row an image, sorted by image_id; notes every fault of its rows in `faults`.
+    """Reads the table, one row per image, sorted by image_id; notes every fault of its rows in `faults`.
 
     Several files are joined on the image's column. A table without the column of the diagnosis may hold one-hot
-    columns instead, as the ISIC challenges do; their names in lower case are the diagnoses then. `classes` are the
-    diagnoses that may occur; None takes any, and lets a lesion id be missing: the image is a lesion of its own.
+    columns instead, as the ISIC challenges do; the diagnoses are their names in lower case. `classes` are the
+    allowed diagnoses. None allows any, and a missing lesion id: such an image is a lesion of its own.
     Missing ages are NaN; missing text is the string `unknown`, as HAM10000 writes it.
-    Raises InputError where a file is no table or lacks a column, since no row can be checked then.
+    Raises InputError if a file is not a table or lacks a column, since no row can be checked then.
     """
     columns = columns or Columns()
     paths = [paths] if isinstance(paths, Path) else list(paths)
@@ -85,7 +85,7 @@ def read_metadata(
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        # The Dataverse hands its tables out with tabs, everybody else with commas.
+        # The Dataverse separates columns with tabs, every other source with commas.
         with path.open(encoding="utf-8-sig") as file:
             separator = "\t" if "\t" in file.readline() else ","
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator)
@@ -127,7 +127,7 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     stated = ~table["age"].isin(["", "unknown"])
     years = pd.to_numeric(table["age"], errors="coerce")
     wrong = table[stated & ~years.between(0, 120)]
-    faults.add("age is no number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
+    faults.add("age is not a number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
 
 
 def add_paths(table: pd.DataFrame, folder: Path, faults: Faults, missing: str = "image missing") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Splits that never divide a lesion and keep the share of every diagnosis."""
+"""Splits that never share a lesion and keep the share of every diagnosis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNDIVIDED = ""  # the split of an image that has none yet
 
 
 def divide(table: pd.DataFrame, pairs: pd.DataFrame, seed: int, folds: int = 0, fold: int = 0) -> pd.DataFrame:
-    """`table` with its columns `group_id` and `split` filled; rows that have a split already keep it.
+    """`table` with its columns `group_id` and `split` filled; rows that already have a split keep it.
 
     A group is a lesion, or several that `pairs` join. With `folds`, number `fold` of them is the validation split.
     """
@@ -29,9 +29,9 @@ def divide(table: pd.DataFrame, pairs: pd.DataFrame, seed: int, folds: int = 0, 
 def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SHARES) -> pd.Series:
     """The split of each row of `table` (columns image_id, lesion_id, group_id, dx), as a Series of names.
 
-    Each diagnosis is dealt apart: its groups are laid out by size, equal sizes in a random order that depends
+    Each diagnosis is dealt separately: its groups are ordered by size, equal sizes in a random order that depends
     on `seed` and the group's id alone, and the splits take turns in proportion to their shares (Webster's
-    method of apportionment). So every split gets its share of the lesions to within whole lesions, and of the
+    method of apportionment). So every split gets its share of the lesions to within one lesion, and of the
     images too, since it gets its share of every size. The order of the rows does not matter.
     Raises InputError that names every diagnosis with fewer groups than there are splits.
     """
@@ -48,15 +48,15 @@ def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SH
             faults.add(f"diagnosis with fewer lesions than the {len(shares)} splits", f"{diagnosis}: {len(members)}")
             continue
         split_of.update(zip(members.index, _deal(len(members), shares), strict=True))
-    faults.raise_if_any("add lesions of these diagnoses or leave their rows out: every split must hold each of them")
+    faults.raise_if_any("add lesions of these diagnoses, or remove their rows: every split must hold each diagnosis")
     return table["group_id"].map(split_of)
 
 
 def split_into_folds(table: pd.DataFrame, seed: int, folds: int, fold: int) -> pd.Series:
     """Cross-validation: the split of each row, where fold number `fold` (from 0) of `folds` is the validation split.
 
-    The test split is that of `split_by_group` and is held out of every fold; each other group is in the validation
-    split of exactly one fold. Raises InputError as `split_by_group` does.
+    The test split is that of `split_by_group`, held out of every fold. Each other group is in the validation split
+    of exactly one fold. Raises InputError as `split_by_group` does.
     """
     split = split_by_group(table, seed)
     others = split != "test"
@@ -74,13 +74,13 @@ def _deal(count: int, shares: dict[str, float]) -> list[str]:
 
 
 def apportion(count: int, shares: list[float]) -> list[int]:
-    """`count` whole things in proportion to `shares`, none left empty: the largest remainders round up."""
+    """`count` items in proportion to `shares`, at least one each: the largest remainders round up."""
     ideal = [count * share / sum(shares) for share in shares]
     quotas = [max(1, int(part)) for part in ideal]
     by_remainder = sorted(range(len(shares)), key=lambda i: quotas[i] - ideal[i])
     for i in by_remainder[: max(0, count - sum(quotas))]:
         quotas[i] += 1
-    while sum(quotas) > count:  # the minimum of one each took more than there is
+    while sum(quotas) > count:  # the minimum of one each took more than `count`
         quotas[quotas.index(max(quotas))] -= 1
     return quotas
 

@@ -153,7 +153,7 @@ BAD_TABLES = {
     "duplicate rows": ((HEADER + ROW + ROW).encode(), "image_id appears more than once (1):\n  ISIC_1"),
     "age as text": (
         (HEADER + ROW.replace("45.0", "forty")).encode(),
-        "age is no number of years (1):\n  ISIC_1: 'forty'",
+        "age is not a number of years (1):\n  ISIC_1: 'forty'",
     ),
     "age too high": ((HEADER + ROW.replace("45.0", "450")).encode(), "ISIC_1: '450'"),
     "lesion id missing": ((HEADER + ROW.replace("HAM_1", "")).encode(), "lesion_id is empty, in line (1):\n  2"),

@@ -24,6 +24,8 @@ from PIL import Image
 from test_duplicates import skin
 
 import data_prep
+from lesions import images
+from lesions.data.duplicates import contact_sheet, keypoints
 from lesions.diagnoses import CODES
 from lesions.images import decode, prepare
 
@@ -165,7 +167,7 @@ def test_replaces_an_older_data_set_but_nothing_else(source: Path, tmp_path: Pat
     output = tmp_path / "out"
     output.mkdir()
     (output / "thesis.tex").write_text("years of work")
-    assert "is no data set" in prepare_data(source, output, check=2)
+    assert "is not a data set" in prepare_data(source, output, check=2)
     assert (output / "thesis.tex").exists()
     (output / "thesis.tex").unlink()
     prepare_data(source, output)
@@ -216,6 +218,30 @@ def test_a_fitting_jpeg_keeps_its_bytes(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.jpg", Image.effect_noise((40, 30), 50).convert("RGB"), quality=75)
     assert prepare(path, 256).content == path.read_bytes()
     assert prepare(path, 20).content != path.read_bytes()
+
+
+def test_each_image_is_decoded_once_to_search_and_once_to_store(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ISIC_0004", "ISIC_0006"):  # one lesion under two ids, so that there is a contact sheet
+        skin(4).save(next(source.rglob(f"{name}.*")), quality=90)
+    decoded = tmp_path / "decoded"
+
+    def noted(image: Path | bytes) -> Image.Image:
+        content = image if isinstance(image, bytes) else image.read_bytes()
+        with decoded.open("a") as file:  # the processes that read images are forks of this one
+            file.write(hashlib.sha256(content).hexdigest() + "\n")
+        return decode(image)
+
+    for module in (images, keypoints, contact_sheet):
+        monkeypatch.setattr(module, "decode", noted)
+    originals = [hashlib.sha256(path.read_bytes()).hexdigest() for path in source.rglob("ISIC_*")]
+    for audit, times in (("off", 1), ("merge", 2)):
+        decoded.write_text("")
+        prepare_data(source, tmp_path / "out", "--audit", audit, "--image_size", 16, "--explore")
+        lines = decoded.read_text().split()
+        assert sorted(line for line in lines if line in originals) == sorted(originals * times)
+    assert (tmp_path / "out" / "audit_pairs.png").exists()
 
 
 def external_set(folder: Path, source: Path) -> Path:

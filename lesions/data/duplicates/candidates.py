@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from lesions.data.duplicates.keypoints import Keypoints, unit_vectors
 
-WORD_SIZE = 600  # keypoints a word of the vocabulary, about: within one, each is compared with each
+WORD_SIZE = 600  # keypoints per word of the vocabulary, about: within one, each is compared with each
 VOTES = 10  # nearest keypoints of other images that a keypoint votes for
-CANDIDATES = 20  # most voted images of other lesions that are verified, an image
+CANDIDATES = 20  # most voted images of other lesions, per image, that are verified
 
 
 def find_candidates(keypoints: Keypoints, lesions: NDArray, asked: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -45,9 +45,9 @@ def _words(descriptors: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
     count = len(descriptors) // WORD_SIZE
     if count < 2:
         return [np.arange(len(descriptors))]
-    sample = np.random.RandomState(0).permutation(len(descriptors))[:120_000]
+    sampled = np.random.RandomState(0).permutation(len(descriptors))[:120_000]
     clusters = MiniBatchKMeans(min(count, 4096), batch_size=8192, n_init=1, max_iter=5, random_state=0)
-    centers = clusters.fit(descriptors[sample].astype(np.float32)).cluster_centers_
+    centers = clusters.fit(descriptors[sampled].astype(np.float32)).cluster_centers_
     half_norms = (centers**2).sum(axis=1) / 2
     nearest = [
         (descriptors[start : start + 8192].astype(np.float32) @ centers.T - half_norms).argmax(axis=1)
@@ -61,7 +61,7 @@ def _words(descriptors: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
 def _votes(descriptors: NDArray[np.uint8], image: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
     """Votes of the keypoints of one word, each for its nearest ones in other images: weights, from, to.
 
-    A vote weighs the more, the nearer its keypoint is than the first that gets none: common marks weigh little.
+    A vote weighs more, the nearer its keypoint is than the first one that gets none: common marks weigh little.
     """
     chosen = min(VOTES, len(descriptors) - 2)
     if chosen < 1:
@@ -75,5 +75,5 @@ def _votes(descriptors: NDArray[np.uint8], image: NDArray[np.int64]) -> tuple[ND
     nearest, value = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(value, order, axis=1)
     distance = np.sqrt(np.maximum(2 - 2 * value, 0))  # of unit vectors
     weight = 1 - distance[:, :chosen] / np.maximum(distance[:, chosen:], 1e-6)
-    weight[value[:, :chosen] <= 0] = 0  # its own image's, where the word holds too few others
+    weight[value[:, :chosen] <= 0] = 0  # of its own image, if the word holds too few others
     return weight.ravel(), np.repeat(image, chosen), image[nearest[:, :chosen]].ravel()

@@ -1,4 +1,4 @@
-"""The pairs side by side, for a person to judge."""
+"""Pairs of images side by side, for a person to judge."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def find_merges(table: pd.DataFrame, processes: int) -> pd.DataFrame:
 
 
 def no_merges() -> pd.DataFrame:
-    """What `find_merges` gives where there is nothing to merge."""
+    """What `find_merges` gives if there is nothing to merge."""
     return pd.DataFrame(
         columns=["image_id", "other_image_id", "score", "lesion_id", "dx", "other_lesion_id", "other_dx"]
     )
@@ -50,7 +50,7 @@ def describe_pairs(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def group_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """The group of each row: its lesion_id, or the first of the lesion_ids that `pairs` join to it.
 
-    Pairs with two diagnoses join nothing: one of the two labels must be wrong, and which is for a person to say.
+    Pairs with two diagnoses join nothing: one of the two labels must be wrong, and a person must decide which.
     """
     lesions = pd.Index(sorted(table["lesion_id"].unique()))
     joined = pairs[pairs["dx"] == pairs["other_dx"]]

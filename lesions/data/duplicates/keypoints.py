@@ -15,8 +15,8 @@ from PIL import Image
 from lesions.faults import Faults
 from lesions.images import ADVICE, BadImage, decode, each_image
 
-SIDE = 224  # pixels of the shorter side on which keypoints are sought
-KEYPOINTS = 400  # at most, an image
+SIDE = 224  # pixels of the shorter side to which an image is scaled first
+KEYPOINTS = 400  # at most, per image
 DARK = 45  # of 255: darker than this is vignette, not skin
 
 

@@ -17,16 +17,16 @@ from lesions.plotting import save_figure, styled
 MANY = 12  # bars, at most, of a kind
 # Columns whose values are shown by diagnosis: column, title, and what to make of it.
 CATEGORIES = (
-    ("sex", "Sex", "Results are also reported by sex, since a model may do worse where it saw less."),
+    ("sex", "Sex", "Results are also reported by sex, since a model may do worse on those it saw less of."),
     (
         "localization",
         "Site on the body",
-        "Where the sites of two diagnoses differ, the skin around a lesion may give the diagnosis away.",
+        "If the sites of two diagnoses differ, the skin around a lesion may reveal the diagnosis.",
     ),
     (
         "dx_type",
         "How the diagnosis was confirmed",
-        "The way of confirmation goes with the diagnosis, so it leaks the label and must never be a feature.",
+        "It depends on the diagnosis, so it leaks the label and must never be a feature.",
     ),
 )
 
@@ -75,7 +75,7 @@ def _images_per_lesion(folder: Path, table: pd.DataFrame) -> Reading:
         "Images per lesion",
         f"{several.sum()} of {counts.sum()} lesions were photographed more than once, up to {counts.index[-1]} times; "
         f"{percent(images / len(table))} of all images show such a lesion. A split by image would put many of "
-        "these on both sides, so the split is by lesion and the intervals are taken over lesions.",
+        "these on both sides. So the split is by lesion, and intervals are computed over lesions.",
     )
 
 
@@ -95,7 +95,7 @@ def _ages(folder: Path, table: pd.DataFrame) -> Reading | None:
         "ages.png",
         "Age",
         f"The median age runs from {medians.iloc[0]:.0f} years ({medians.index[0]}) to {medians.iloc[-1]:.0f} "
-        f"({medians.index[-1]}). Age alone tells something of the diagnosis, so results are also reported by age band.",
+        f"({medians.index[-1]}). Age says something about the diagnosis, so results are also reported by age band.",
     )
 
 
@@ -141,15 +141,15 @@ def _sizes(folder: Path, table: pd.DataFrame) -> Reading:
         save_figure(figure, folder / "sizes.png")
     kinds = table["pixels"].nunique()
     if kinds == 1:
-        text = f"All images have {counts.index[0]} pixels. So the size tells nothing of the diagnosis."
+        text = f"All images have {counts.index[0]} pixels, so the size says nothing about the diagnosis."
     else:
         by_class = table.groupby("dx")["pixels"].agg(lambda sizes: sizes.value_counts().index[0]).nunique()
-        told = "the same" if by_class == 1 else "not the same, so that the size could give a diagnosis away,"
+        told = "the same" if by_class == 1 else "not the same, so the size could reveal a diagnosis,"
         text = (
             f"The images come in {kinds} sizes; {percent(counts.iloc[0] / len(table))} have {counts.index[0]} "
             f"pixels. The most frequent size is {told} in every diagnosis."
         )
-    return Reading("sizes.png", "Size of the images as they came", text)
+    return Reading("sizes.png", "Original size of the images", text)
 
 
 def _missing(folder: Path, table: pd.DataFrame) -> Reading:
@@ -167,7 +167,7 @@ def _missing(folder: Path, table: pd.DataFrame) -> Reading:
         "missing.png",
         "Missing values",
         f"{missing.any(axis=1).sum()} of {len(table)} images lack at least one value, most often `{worst.index[0]}` "
-        f"({100 * worst.iloc[0]:.1f} %). Nothing is filled in: an unknown age is null, unknown text is `unknown`.",
+        f"({100 * worst.iloc[0]:.1f} %). Nothing is filled in: an unknown age is null, and unknown text is `unknown`.",
     )
 
 

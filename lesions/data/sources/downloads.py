@@ -22,7 +22,7 @@ from lesions.files import whole_folder
 ATTEMPTS = 6  # to get one answer, and to complete one file, each time from where the last one stopped
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
-THREADS = 8  # downloads at a time, where there are many small ones
+THREADS = 8  # downloads at a time, if there are many small ones
 CHUNK = 1 << 16  # bytes; what an interruption loses at most
 BUSY = (429, 500, 502, 503, 504)
 
