@@ -20,7 +20,6 @@ from typing import Any
 
 import pandas as pd
 
-from lesions import hub_push as publishing
 from lesions.data.audit import describe, summary
 from lesions.data.dataset_card import render_dataset_card
 from lesions.data.duplicates.contact_sheet import save_contact_sheet
@@ -33,6 +32,7 @@ from lesions.data.sources.source import Source, open_source
 from lesions.data.splits import UNDIVIDED, divide
 from lesions.faults import Faults, InputError, exits_cleanly
 from lesions.files import whole_file, whole_folder, write_json, write_text
+from lesions.hub import Destination, check_access, push_folder
 from lesions.images import ADVICE, find_unreadable
 
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
@@ -42,8 +42,9 @@ PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore
 def main() -> None:
     options = parse_options(__doc__)
     check_output(options.output)
-    if options.hub_dataset_id:
-        publishing.check_access("dataset", options.hub_dataset_id, options.private)
+    destination = Destination(options.hub_dataset_id, "dataset", options.private) if options.hub_dataset_id else None
+    if destination:
+        check_access(destination)
     columns = options.image_column, options.label_column, options.group_column
     with open_source(options.source, options.cache_dir, options.metadata, *columns) as source:
         table, classes, left_out = read_tables(source, options)
@@ -59,8 +60,10 @@ def main() -> None:
     print("\n".join(summary(audit)))
     print(f"\n{options.output} is ready. Next:")
     print(f"  accelerate launch train.py recipes/deit-tiny.yaml --dataset {options.output} --output_dir runs/deit-tiny")
-    if options.hub_dataset_id:
-        publish(options, options.hub_dataset_id)
+    if destination:
+        what_next = f"{options.output} is complete; repeat the same command to push it"
+        url = push_folder(destination, options.output, PUBLISHED, "Data set and card", what_next=what_next)
+        print(f"\npublished at {url}")
 
 
 def check_output(output: Path) -> None:
@@ -121,19 +124,6 @@ def write_dataset(
     write_json(folder / "audit.json", audit)
     name = options.hub_dataset_id or str(options.output)
     write_text(folder / "README.md", render_dataset_card(audit, name, readings))
-
-
-def publish(options: Options, repo_id: str) -> None:
-    """Pushes the data set to the Hub."""
-    url = publishing.push_folder(
-        "dataset",
-        repo_id,
-        options.output,
-        PUBLISHED,
-        "Data set and card",
-        what_next=f"{options.output} is complete; repeat the same command to push it",
-    )
-    print(f"\npublished at {url}")
 
 
 if __name__ == "__main__":
