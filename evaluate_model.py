@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lesions.faults import InputError, exits_cleanly
 from lesions.files import write_json, write_text
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.run_folder import RECORD, check_division, record_of
+from lesions.run_folder import RECORD, check_split, record_of
 
 if TYPE_CHECKING:
     from lesions.evaluation.prediction import Predictor
@@ -134,7 +134,7 @@ def evaluate_split(arguments: argparse.Namespace) -> None:
         )
     fingerprint = dataset_fingerprint(splits, arguments.split)
     if arguments.split in SHARES:
-        check_division({arguments.model: record_of(predictor.folder)}, title_of(arguments.dataset), fingerprint)
+        check_split({arguments.model: record_of(predictor.folder)}, title_of(arguments.dataset), fingerprint)
     truth = np.array([labels.index(names[number]) for number in part["label"]])
     rows = part.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     about = {

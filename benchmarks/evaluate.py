@@ -31,7 +31,6 @@ from evaluate_model import BATCH_SIZE
 from lesions.dataset import load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder, public_name
-from lesions.model.last_layer import spare_last_layer
 from lesions.model.loading import load_for_prediction, load_processor
 from lesions.model.onednn import OneDnnLinear
 from lesions.model.resolution import image_side
@@ -67,7 +66,7 @@ def with_ours(model: str, paths: list[Path], batch: int) -> tuple[float, list[di
 
 def at_the_limit(model: str, count: int) -> float:
     """Seconds of `count` forward passes if the machine did nothing but their multiplications, as fast as it can."""
-    network, side = spare_last_layer(load_for_prediction(Path(model))), image_side(load_processor(Path(model)))
+    network, side = load_for_prediction(Path(model)), image_side(load_processor(Path(model)))
     network.set_attn_implementation("eager")  # whose products of matrices the counter sees
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(pixel_values=torch.zeros(1, 3, side, side))

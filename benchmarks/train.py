@@ -41,7 +41,7 @@ from lesions.faults import exits_cleanly
 from lesions.hub import local_folder
 from lesions.model.loading import load_for_training, load_processor
 from lesions.model.resolution import image_side
-from lesions.training.recipes import parse_with_recipe
+from lesions.training.options import parse_options
 from lesions.training.trainer import compute_metrics
 
 WAYS = {
@@ -93,7 +93,7 @@ def with_train_py(options: argparse.Namespace, output: str, *more: str) -> Train
     sys.argv = ["train.py", *options.recipe, "--dataset", options.dataset, "--model", options.model]
     sys.argv += ["--output_dir", output, "--per_device_train_batch_size", str(options.batch), *more]
     sys.argv += ["--from_scratch"] * options.from_scratch
-    own, training = parse_with_recipe(train.own_options())
+    own, training = parse_options()
     dataset = load_splits(options.dataset, "train", "validation")
     if options.quality is None:
         dataset["train"] = few(dataset["train"], options.steps * options.batch)

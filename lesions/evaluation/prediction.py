@@ -19,7 +19,6 @@ from tqdm import tqdm
 from lesions.cpu import keep_freed_memory
 from lesions.metrics.probabilities import softmax
 from lesions.model.inputs import LesionImages, collate
-from lesions.model.last_layer import spare_last_layer
 from lesions.model.loading import load_for_prediction, load_processor
 from lesions.model.onednn import speed_up
 
@@ -72,7 +71,7 @@ class Predictor:
 
     def __post_init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = spare_last_layer(load_for_prediction(self.folder)).to(self.device)
+        self.model = load_for_prediction(self.folder).to(self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
             speed_up(self.model)

@@ -14,17 +14,16 @@ from lesions.model.loading import HEAD
 
 @torch.no_grad()
 def round_to_half(model: PreTrainedModel) -> None:
-    """Gives the weights the values that `store_in_half` will keep, so that what is measured is what is stored."""
+    """Rounds the weights to the values that `store_in_half` keeps, so that what is measured is what is stored."""
     for name, weights in model.state_dict().items():
         weights.copy_(_in_half(name, weights))
 
 
 def store_in_half(folder: Path) -> None:
-    """Stores the weights of a model folder in float16: half the download. Its config.json still says float32, and
-    in that it will compute.
+    """Stores the weights of a model folder in float16. Its config.json still says float32: the model computes in that.
 
-    Heads keep float32: they are small, and the decision that was fitted for them is kept to the last digit. So does
-    what float16 can't hold.
+    Heads stay float32: they are small, and so they keep the fitted decision to the last digit. Weights beyond the
+    range of float16 stay float32 too.
     """
     for file in folder.glob("*.safetensors"):
         stored = load_file(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,16 +14,23 @@ from torch.utils.data import Dataset
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.model.resolution import image_side
-from lesions.training.augmentation import Augmentation, augment
 
 KEPT_SHARE = 0.4  # of the free memory, at most, for images that are decoded once and kept
+
+
+class Augmentation(Protocol):
+    """Draws a training image: see `lesions.training.augmentation`."""
+
+    def draw(
+        self, pixels: NDArray[np.uint8], levels: NDArray[np.float32], epoch: int, row: int
+    ) -> NDArray[np.float32]: ...
 
 
 class LesionImages(Dataset):
     """Rows of a `datasets.Dataset` as `{"pixel_values": float32 (3, side, side), "labels": int, "rows": int}`.
 
-    With `augmentation`, every image is drawn anew each epoch. What is drawn depends on the seed, the epoch and
-    the row alone, so it is the same however many workers or processes load it, and after a resume.
+    With `augmentation`, an image looks different in each epoch. What it draws depends on the seed, the epoch and
+    the row alone, so it is the same for any number of workers or processes, and after a resume.
     With `keep`, an image is decoded and resized once, where memory allows.
     """
 
@@ -45,9 +52,7 @@ class LesionImages(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         pixels, label = self._resized(index)
         if self.augmentation:
-            random = np.random.default_rng((self.augmentation.seed, self.epoch, index))
-            side = self.augmentation.side(self.epoch, self.side)
-            values = augment(pixels, side, side / self.side, self.levels, random)
+            values = self.augmentation.draw(pixels, self.levels, self.epoch, index)
         else:
             values = cv2.LUT(pixels, self.levels[None])
         return {"pixel_values": torch.from_numpy(values).permute(2, 0, 1), "labels": label, "rows": index}

@@ -12,10 +12,9 @@ from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
-from lesions.model.last_layer import spare_last_layer
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
-# at 128; the same in float32.
+# at 128. In float32 both are equally fast.
 ON_CPU = "eager"
 HEAD = re.compile("classifier|head")  # in the names of a classifier's last layers
 
@@ -50,12 +49,12 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
         model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
         missing = [name for name in report["missing_keys"] if not HEAD.search(name)]
         if missing:
-            raise InputError(f"{folder} lacks weights of its own backbone, so it is no whole checkpoint: {missing[:5]}")
+            raise InputError(f"the checkpoint in {folder} lacks weights of its own backbone: {missing[:5]}")
         if new_head:
             for module in heads(model):
                 torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
                 torch.nn.init.zeros_(module.bias)
-    return spare_last_layer(_with_slow_statistics(model))
+    return _with_slow_statistics(model)
 
 
 def _with_slow_statistics(model: PreTrainedModel) -> PreTrainedModel:
@@ -78,7 +77,7 @@ def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
         if HEAD.search(name) and isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
     ]
     if not found:
-        raise InputError(f"{type(model).__name__} has no linear head, so it can't be trained here")
+        raise InputError(f"{type(model).__name__} has no linear head, so train.py can't train it")
     return found
 
 
@@ -87,27 +86,27 @@ def load_for_prediction(folder: Path) -> PreTrainedModel:
     _read_config(folder)
     model, report = _load(AutoModelForImageClassification, folder)
     if report["missing_keys"]:
-        raise InputError(f"{folder} is no whole model, it lacks the weights {sorted(report['missing_keys'])[:5]}")
+        raise InputError(f"the model in {folder} lacks weights: {sorted(report['missing_keys'])[:5]}")
     return model.eval()
 
 
 def check_labels(id2label: dict[int, str], labels: list[str], folder: Path) -> None:
-    """Refuses to train a head that was made for other labels of the same number, or for some of the same labels.
+    """Refuses to train a head that was made for as many other labels, or for some of the same labels.
 
-    Its outputs would silently mean something else. ImageNet's 1000 classes are no such case.
+    Its outputs would silently mean something else. ImageNet's 1000 classes can't be mistaken so.
     """
     found = [id2label[number] for number in sorted(id2label)]
     nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in found)
     if found != labels and not nameless and (len(found) == len(labels) or set(found) & set(labels)):
         raise InputError(
-            f"the model in {folder} tells apart {', '.join(found)}, the data set {', '.join(labels)}; "
-            "add --new_head to train a new head on its backbone, or give another --model"
+            f"the model in {folder} distinguishes {', '.join(found)}; the data set has {', '.join(labels)}. "
+            "Add --new_head to train a new head on its backbone, or give another --model"
         )
 
 
 def _read_config(folder: Path) -> AutoConfig:
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} holds no config.json, so it is no model folder")
+        raise InputError(f"{folder} is not a model folder: it holds no config.json")
     try:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
@@ -116,7 +115,7 @@ def _read_config(folder: Path) -> AutoConfig:
 
 def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTrainedModel, dict[str, list[str]]]:
     if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{folder} holds no weights as safetensors; no other form is read")
+        raise InputError(f"{folder} holds no weights as safetensors; other formats are not read")
     # A checkpoint stored in half precision would otherwise be trained in it.
     return architecture.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options

@@ -10,9 +10,9 @@ from lesions.faults import InputError
 
 
 def see_whole_image(processor: BaseImageProcessor) -> None:
-    """Takes away the crop of the middle, so that the model sees the whole frame, squashed to its square.
+    """Removes the center crop, so that the model sees the whole frame, squashed to its square.
 
-    The crop of ImageNet's preprocessing cuts off an eighth of each side, and with it the edge of large lesions.
+    ImageNet's preprocessing crops an eighth off each side, and with it the edge of large lesions.
     """
     if getattr(processor, "do_center_crop", False):
         processor.size, processor.do_center_crop = processor.crop_size, False
@@ -22,23 +22,23 @@ def image_side(processor: BaseImageProcessor) -> int:
     """Side in pixels of the square image that the model sees."""
     size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
     if size.height != size.width or not size.height:
-        raise InputError(f"the model's preprocessing gives no square image: {size}")
+        raise InputError(f"the model's preprocessing must give square images, not {size}")
     return size.height
 
 
 @torch.no_grad()
 def take_images_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
-    """Makes a DeiT or ViT, with its preprocessing, see images of `side` pixels, in patches of its own size.
+    """Makes a DeiT or ViT, and its preprocessing, take images of `side` pixels, in patches of its own size.
 
-    The positions of the patches are interpolated, once (Touvron et al. 2019, "Fixing the train-test resolution
-    discrepancy"). Raises InputError where the model has none, or where `side` is not a whole number of patches.
+    The positions of the patches are interpolated once (Touvron et al. 2019, "Fixing the train-test resolution
+    discrepancy"). Raises InputError if the model has none, or if `side` is not a whole number of patches.
     """
     found = [module for module in model.modules() if hasattr(module, "interpolate_pos_encoding")]
     if not found or not hasattr(found[0], "position_embeddings"):
-        raise InputError(f"{type(model).__name__} has no positions of patches to interpolate: leave --side out")
+        raise InputError(f"{type(model).__name__} has no positions to interpolate; leave --side out")
     embeddings, patch = found[0], model.config.patch_size
     if side < patch or side % patch:
-        raise InputError(f"--side {side} is not a whole number of the model's patches, which have {patch} pixels")
+        raise InputError(f"--side {side} is not a whole number of the model's patches of {patch} pixels")
     patches = (side // patch) ** 2
     tokens = embeddings.position_embeddings.shape[1] - embeddings.patch_embeddings.num_patches + patches
     like = embeddings.position_embeddings.new_empty(1, tokens, model.config.hidden_size)

@@ -1,13 +1,11 @@
-"""The defaults of this project for the options of transformers."""
+"""This project's defaults for the options of transformers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from transformers import (
-    TrainingArguments,
-)
+from transformers import TrainingArguments
 
 from lesions.cpu import fast_bfloat16
 
@@ -34,13 +32,13 @@ class LesionTrainingArguments(TrainingArguments):
     # The two-token DeiT takes no `labels`, so the Trainer can't read their name off its signature.
     label_names: list[str] | None = None
     bf16: bool = fast_bfloat16()
-    use_cpu: bool = not torch.accelerator.is_available()  # else bf16 is refused on a CPU
-    dataloader_pin_memory: bool = torch.cuda.is_available()  # else torch warns that there is nothing to pin for
+    use_cpu: bool = not torch.accelerator.is_available()  # otherwise transformers refuses bf16 on a CPU
+    dataloader_pin_memory: bool = torch.cuda.is_available()  # otherwise torch warns that no memory can be pinned
     seed: int = 42
 
     def __post_init__(self) -> None:
         self.bf16 = self.bf16 and not self.fp16
         self.label_names = self.label_names or ["labels"]
         if not self.load_best_model_at_end:
-            self.metric_for_best_model = None  # else the Trainer would still note a best one
+            self.metric_for_best_model = None  # otherwise the Trainer would still look for a best one
         super().__post_init__()

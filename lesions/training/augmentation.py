@@ -1,7 +1,7 @@
-"""Augmentation that suits dermatoscopy: a lesion has no upright side, and little about its color is chance.
+"""Augmentation for dermatoscopy: a lesion has no upright side, and its color varies little by chance.
 
-One affine warp does turn, flip, zoom, stretch, shift and the resize to the model's size, so that an image is
-interpolated once; one table of 256 levels a channel does color and normalization.
+One affine warp does rotation, flip, zoom, stretch, shift and the resize to the model's size, so that an image is
+interpolated once. One table of 256 levels per channel does color and normalization.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ ASPECT = 1.15  # stretched by at most this
 SHIFT = 0.1  # of the side
 COLOR = 0.15  # brightness, contrast and gamma move by at most this share, each channel by half of it
 
-cv2.setNumThreads(1)  # images this small gain nothing from threads, and data loader workers would multiply them
+cv2.setNumThreads(1)  # images this small gain nothing from threads, and each data loader worker would start its own
 
 
 def augment(
     pixels: NDArray[np.uint8], side: int, zoom: float, levels: NDArray[np.float32], random: Generator
 ) -> NDArray[np.float32]:
-    """The image `pixels` (h, w, 3) drawn anew as a normalized image (side, side, 3).
+    """A random variant of the image `pixels` (h, w, 3), normalized, of shape (side, side, 3).
 
-    At `zoom`, output pixels an input pixel, the middle of the image is seen as the model sees it in evaluation.
+    `zoom` is the scale of an evaluation, in output pixels per input pixel; the random zoom multiplies it.
     `levels` (256, 3) holds the normalized value of each level of red, green and blue.
     """
     middle = np.array([pixels.shape[1], pixels.shape[0]]) / 2
@@ -49,7 +49,7 @@ def augment(
 
 
 def change_colors(levels: NDArray[np.float32], random: Generator) -> NDArray[np.float32]:
-    """`levels` after a drawn change of gamma, contrast, brightness and color cast."""
+    """`levels` after a random change of gamma, contrast, brightness and color cast."""
     gamma, contrast, brightness = np.exp(random.uniform(-COLOR, COLOR, 3))
     cast = np.exp(random.uniform(-COLOR / 2, COLOR / 2, 3))
     gray = (np.linspace(0, 1, 256) ** gamma - 0.5) * contrast + 0.5
@@ -59,14 +59,20 @@ def change_colors(levels: NDArray[np.float32], random: Generator) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training images are drawn: what the draws start from, and smaller images in the first epochs."""
+    """Random variants of training images, smaller ones in the first epochs."""
 
     seed: int
     low_side: int = 0  # pixels
     low_epochs: float = 0
 
-    def side(self, epoch: int, full: int) -> int:
-        return self.low_side if epoch < self.low_epochs else full
+    def draw(self, pixels: NDArray[np.uint8], levels: NDArray[np.float32], epoch: int, row: int) -> NDArray[np.float32]:
+        """The variant of the square image `pixels` (side, side, 3) for this epoch: see `augment`.
+
+        It depends on the seed, the epoch and the row of the data set alone.
+        """
+        full = pixels.shape[0]
+        side = self.low_side if epoch < self.low_epochs else full
+        return augment(pixels, side, side / full, levels, np.random.default_rng((self.seed, epoch, row)))
 
 
 MIXUP_ALPHA = 0.8  # of the Beta distribution, as DeiT was trained; CutMix has 1

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a bar with the time left, and a line after each evaluation."""
+"""What runs beside a training: a progress bar, a line after each evaluation, a clock, and the epoch for the images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "log_loss
 
 
 class EpochProgress(ProgressCallback):
-    """transformers' progress bars; of its logs, a readable line an evaluation instead of a dictionary a log."""
+    """transformers' progress bars, with one readable line per evaluation instead of a dictionary per log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class EpochProgress(ProgressCallback):
     ) -> None:
         if not args.disable_tqdm:
             super().on_train_begin(args, state, control, **options)
-        if self.training_bar is not None:  # a continued run: its earlier steps say nothing about the time left
+        if self.training_bar is not None:  # the earlier steps of a resumed run say nothing about the time left
             bar = self.training_bar
             self.current_step = bar.initial = bar.n = bar.last_print_n = state.global_step
 
@@ -64,15 +64,15 @@ class EpochProgress(ProgressCallback):
         trained = f"training loss {sum(self.losses) / len(self.losses):.3f}, " if self.losses else ""
         self.losses = []
         shown = {name: logs.get(f"eval_{name}") for name in SHOWN}
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
-        line = f"epoch {logs['epoch']:g} of {args.num_train_epochs:g}: {trained}validation {figures}"
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
+        line = f"epoch {logs['epoch']:g} of {args.num_train_epochs:g}: {trained}validation {metrics}"
         print(line) if self.training_bar is None else self.training_bar.write(line)
 
 
 class AnnounceEpoch(TrainerCallback):
     """Tells the training images which epoch begins, for their augmentation.
 
-    accelerate's data loader would, but not in an epoch that is resumed in its middle.
+    accelerate's data loader would, but not when a run resumes in the middle of an epoch.
     """
 
     def on_epoch_begin(
@@ -84,7 +84,7 @@ class AnnounceEpoch(TrainerCallback):
 
 
 class Clock(TrainerCallback):
-    """Notes the seconds of training in every log entry, those before an interruption included."""
+    """Adds the seconds of training so far to every log entry, those before an interruption included."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: which are whole, and which to go on from."""
+"""Checkpoints of a run: which ones are whole, and which one to resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def find_checkpoints(run: Path) -> list[Path]:
 
 
 def what_is_broken(checkpoint: Path) -> str | None:
-    """The first fault of a checkpoint that was cut off while it was saved; None where it is whole."""
+    """The first fault of a checkpoint, of which a killed run may have saved a part only; None if it is whole."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -24,10 +24,10 @@ def what_is_broken(checkpoint: Path) -> str | None:
     weights = list(checkpoint.glob("*.safetensors"))
     for path in weights:
         try:
-            safe_open(path, "pt")  # compares the length with what the header tells
+            safe_open(path, "pt")  # compares the length with what the header says
         except (OSError, SafetensorError) as error:
             return f"{path.name}: {error}"
-    # A file of torch.save is a zip archive, whose directory stands at its end.
+    # torch.save writes a zip archive, which ends with its directory.
     states = [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]
     broken = [path.name for path in states if not zipfile.is_zipfile(path)]
     # With FSDP, weights and optimizer lie in folders of torch's distributed checkpoints, each with a list of its files.
@@ -39,10 +39,10 @@ def what_is_broken(checkpoint: Path) -> str | None:
 
 
 def last_whole_checkpoint(run: Path) -> Path | None:
-    """The latest whole checkpoint of a run. A line says which ones are passed over, and why."""
+    """The latest whole checkpoint of a run. Prints which ones it skips, and why."""
     for checkpoint in find_checkpoints(run):
         fault = what_is_broken(checkpoint)
         if fault is None:
             return checkpoint
-        print(f"{checkpoint} is not whole ({fault}), so it is passed over")
+        print(f"{checkpoint} is not whole ({fault}), so it is skipped")
     return None

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from lesions.faults import InputError
 
 SCHEMES = {
     "balanced": lambda count: 1 / count,  # every diagnosis weighs the same in total
-    "sqrt": lambda count: count**-0.5,  # half-way, in the logarithm, between balanced and none
+    "sqrt": lambda count: count**-0.5,  # halfway, on a logarithmic scale, between balanced and none
     "none": lambda count: 1.0,
 }
 
 
+def count_labels(numbers: Iterable[int], labels: list[str]) -> dict[str, int]:
+    """Images of each diagnosis, from their label `numbers`. Raises InputError for a diagnosis without images."""
+    counts = Counter(numbers)
+    empty = [name for number, name in enumerate(labels) if not counts[number]]
+    if empty:
+        raise InputError(f"the training split holds no image of {', '.join(empty)}, so the model can't learn that")
+    return {name: counts[number] for number, name in enumerate(labels)}
+
+
 def class_weights(scheme: str | dict[str, float], counts: dict[str, int]) -> dict[str, float]:
-    """The weight of each diagnosis, scaled so that the weights of all training images have the mean 1.
+    """The weight of each diagnosis, scaled so that the mean weight of the training images is 1.
 
     `scheme` is `balanced` (inverse frequency), `sqrt` (its square root), `none`, or a weight for each diagnosis.
     `counts` holds the images of each diagnosis in the training split; none may be 0. Raises InputError.

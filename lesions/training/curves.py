@@ -1,4 +1,4 @@
-"""The curves of a training."""
+"""The figure of a training's curves."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lesions.plotting import save_figure, styled
 
 
 def save_training_curves(path: Path, log: list[dict[str, float]]) -> None:
-    """Loss on the left, validation metrics on the right, by epoch, from the Trainer's log.
+    """Saves a figure of the Trainer's log: loss on the left, validation metrics on the right, both by epoch.
 
-    The training loss is that of mixed images and with the teacher's part where there is one; the validation loss is
-    the class-weighted cross-entropy alone.
+    The training loss includes mixed images and the teacher's part, if any. The validation loss is the class-weighted
+    cross-entropy alone.
     """
     losses = [(entry["epoch"], entry["loss"]) for entry in log if "loss" in entry]
     evaluations = [entry for entry in log if "eval_loss" in entry]

@@ -12,16 +12,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 
 from lesions.faults import InputError
-from lesions.model.last_layer import spare_last_layer
 from lesions.model.loading import ON_CPU, load_for_prediction, load_processor
 from lesions.model.resolution import image_side
 
 
 class Teacher(nn.Module):
-    """A trained classifier, asked about the very images that the student sees, augmentation included.
+    """A trained classifier that sees the same images as the student, augmentation included.
 
     `normalized_by` is the student's processor: the images come as it normalizes them.
-    Raises InputError where the folder's model does not tell apart the same diagnoses.
+    Raises InputError if the model in `folder` was trained for other diagnoses.
     """
 
     scale: torch.Tensor
@@ -29,17 +28,20 @@ class Teacher(nn.Module):
 
     def __init__(self, folder: Path, labels: list[str], normalized_by: nn.Module) -> None:
         super().__init__()
-        self.model, processor = spare_last_layer(load_for_prediction(folder)), load_processor(folder)
+        self.model, processor = load_for_prediction(folder), load_processor(folder)
         self.model.requires_grad_(False)
         if not torch.cuda.is_available():
             self.model.set_attn_implementation(ON_CPU)
         own = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         if set(own) != set(labels):
-            raise InputError(f"the teacher in {folder} tells apart {', '.join(own)}, the data set {', '.join(labels)}")
+            raise InputError(
+                f"the teacher in {folder} distinguishes {', '.join(own)}; the data set has {', '.join(labels)}. "
+                "Give a --teacher of the same diagnoses"
+            )
         self.order = [own.index(name) for name in labels]
         self.side = image_side(processor)
-        # One that interpolates its positions judges small images better, and sooner, than their enlargements. Larger
-        # ones than its own are shrunk for any teacher, for the same two reasons.
+        # A teacher that interpolates its positions is better and faster on small images than on enlarged ones. Images
+        # larger than its own are shrunk for every teacher, for the same two reasons.
         self.takes_small = "interpolate_pos_encoding" in signature(self.model.forward).parameters
         student, teacher = (_mean_and_std(one) for one in (normalized_by, processor))
         scale, offset = student[1] / teacher[1], (student[0] - teacher[0]) / teacher[1]
@@ -59,7 +61,7 @@ class Teacher(nn.Module):
 
 
 class Teachers(nn.ModuleList):
-    """Several teachers as one: the mean of their probabilities, as logits (batch, classes). One is itself."""
+    """Several teachers as one: the mean of their probabilities, as logits (batch, classes)."""
 
     @torch.no_grad()
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:

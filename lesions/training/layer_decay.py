@@ -1,4 +1,4 @@
-"""Layer-wise learning rates: the nearer a layer is to the image, the less of its pretraining is unlearnt."""
+"""Layer-wise learning rates: the nearer a layer is to the image, the more of its pretraining it keeps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LAYER = re.compile(r"\.layers?\.(\d+)\.")  # of the encoder, in transformers' na
 
 
 def parameter_groups(model: nn.Module, learning_rate: float, decay: float, weight_decay: float) -> list[dict[str, Any]]:
-    """The optimizer's groups: a layer's rate is `decay` times that of the layer above it; the heads have the full one.
+    """The optimizer's groups: the heads have the full rate, each layer `decay` times that of the layer above it.
 
-    Embeddings count as the layer below the first. A model whose layers have no numbers has one rate for all.
-    Weight decay spares biases, norms, tokens and positions, as in Touvron et al. 2021 (DeiT).
+    Embeddings count as the layer below the first. A model whose layers are not numbered has one rate.
+    Weight decay leaves out biases, norms, tokens and positions, as in Touvron et al. 2021 (DeiT).
     """
     names = [name for name, _ in model.named_parameters()]
     depth = 1 + max((int(found[1]) for name in names if (found := LAYER.search(name))), default=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -12,68 +11,14 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
     DeiTConfig,
-    DeiTForImageClassification,
     DeiTForImageClassificationWithTeacher,
-    PreTrainedModel,
-    ResNetConfig,
-    ResNetForImageClassification,
-    ViTConfig,
-    ViTForImageClassification,
 )
 from transformers.activations import GELUActivation
 
 from lesions.evaluation.prediction import VIEWS, in_batches, one_ahead
-from lesions.model.last_layer import spare_last_layer
 from lesions.model.onednn import OneDnnLinear, attention, speed_up
 
 SMALL = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 2, "intermediate_size": 48, "image_size": 32}
-
-
-@pytest.mark.parametrize("attention_of", ["eager", "sdpa"])
-@pytest.mark.parametrize(
-    ("kind", "config", "read"),
-    [
-        (DeiTForImageClassificationWithTeacher, DeiTConfig, 2),
-        (DeiTForImageClassification, DeiTConfig, 2),
-        (ViTForImageClassification, ViTConfig, 1),
-    ],
-)
-def test_a_spared_last_layer_changes_no_answer_and_no_gradient(
-    kind: type[PreTrainedModel], config: type, read: int, attention_of: str
-) -> None:
-    model, pixels = kind(config(**SMALL)).train(), torch.randn(2, 3, 48, 48)
-    model.set_attn_implementation(attention_of)
-
-    def answers_and_gradients() -> list[torch.Tensor]:
-        model.zero_grad()
-        logits = model(pixel_values=pixels, interpolate_pos_encoding=True).logits
-        logits.square().sum().backward()
-        return [logits.detach(), *(weights.grad.clone() for weights in model.parameters() if weights.grad is not None)]
-
-    whole, names = answers_and_gradients(), list(model.state_dict())
-    assert spare_last_layer(model) is model and list(model.state_dict()) == names
-    computed = []
-    model.get_submodule(f"{model.base_model_prefix}.layers.1.mlp").register_forward_hook(
-        lambda module, inputs, output: computed.append(output.shape[1])
-    )
-    spared = answers_and_gradients()
-    assert computed == [read] and len(spared) == len(whole) > 30
-    for one, other in zip(spared, whole, strict=True):  # that of the bias of the keys is 0 but for rounding
-        assert (one - other).norm() <= 1e-5 * other.norm() + 1e-9
-
-
-def test_a_copy_of_a_spared_layer_computes_with_its_own_weights() -> None:
-    layer = spare_last_layer(DeiTForImageClassificationWithTeacher(DeiTConfig(**SMALL)).eval()).deit.layers[-1]
-    copies, tokens = [copy.deepcopy(layer), layer._replicate_for_data_parallel()], torch.randn(1, 5, 24)
-    for other in copies:
-        other._modules["mlp"] = torch.nn.Identity()
-        assert not torch.allclose(other(tokens), layer(tokens))
-
-
-def test_a_model_without_tokens_stays_as_it_is() -> None:
-    model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1]))
-    before = model(torch.ones(1, 3, 32, 32)).logits
-    assert torch.equal(spare_last_layer(model)(torch.ones(1, 3, 32, 32)).logits, before)
 
 
 def test_a_layer_through_onednn_is_the_same_layer() -> None:
@@ -121,7 +66,7 @@ def test_a_model_that_was_sped_up_answers_as_before(
     with torch.inference_mode():
         before = model(pixel_values=pixels).logits
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)  # whatever this machine is
-        speed_up(spare_last_layer(model))
+        speed_up(model)
         assert torch.allclose(model(pixel_values=pixels).logits, before, atol=1e-5)
     assert model.config._attn_implementation == attention_of
     assert sum(isinstance(module, OneDnnLinear) for module in model.modules()) == 2 * 6 + 2

@@ -1,4 +1,4 @@
-"""One optimizer step over 16 images, cut as told; writes the gradient. Run alone or under torchrun.
+"""One optimizer step over 16 images, cut as told; writes the gradient. Called, or run under torchrun.
 
 python tests/training/gradient_worker.py OUTPUT.safetensors PER_DEVICE_BATCH ACCUMULATION
 """
@@ -33,8 +33,7 @@ class KeepGradient(TrainerCallback):
             save_file({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, self.path)
 
 
-def main() -> None:
-    output, batch, accumulation = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def save_gradient(output: str, batch: int, accumulation: int) -> None:
     torch.manual_seed(0)
     config = DeiTConfig(
         image_size=32, patch_size=16, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
@@ -69,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    save_gradient(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import command
+from in_process import in_process
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy.special import softmax
@@ -69,13 +69,13 @@ def test_plain_pipeline_decides_as_the_record_of_the_training_says(sample: Path,
     from transformers import pipeline
 
     output = tmp_path / "run"
-    command("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", output, "--num_train_epochs", 4,
+    in_process("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", output, "--num_train_epochs", 4,
             "--decision", "balanced")  # fmt: skip
     record = json.loads((output / "training.json").read_text())["decision"]
     assert record["aim"] == "balanced" and record["temperature"] != 1
     assert record["after"]["balanced_accuracy"] >= record["before"]["balanced_accuracy"]
 
-    command("evaluate_model.py", "--model", output, "--dataset", sample, "--split", "validation", "--output",
+    in_process("evaluate_model.py", "--model", output, "--dataset", sample, "--split", "validation", "--output",
             tmp_path / "measured")  # fmt: skip
     measured = json.loads((tmp_path / "measured" / "metrics.json").read_text())["metrics"]
     for name, value in record["after"].items():

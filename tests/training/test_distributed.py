@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, command
+from conftest import ROOT
+from in_process import in_process
 
 from lesions.training.checkpoints import last_whole_checkpoint
 
@@ -50,7 +51,7 @@ def history(output: Path) -> list[dict[str, float]]:
 def alone(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process with 16 images a step."""
     output = tmp_path_factory.mktemp("alone") / "run"
-    command(*arguments(output, sample, 16))
+    in_process(*arguments(output, sample, 16))
     return output
 
 

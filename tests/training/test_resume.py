@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, command
+from conftest import ROOT
+from in_process import in_process
 from safetensors.torch import load_file
 
 from lesions.training.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
@@ -34,7 +35,7 @@ def arguments(output: Path, sample: Path, *more: str) -> list[str]:
 def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 15 steps that nothing interrupted."""
     output = tmp_path_factory.mktemp("whole") / "run"
-    command(*arguments(output, sample))
+    in_process(*arguments(output, sample))
     return output
 
 
@@ -61,7 +62,7 @@ def assert_alike(first: Path, second: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights(whole: Path, sample: Path, tmp_path: Path) -> None:
-    command(*arguments(tmp_path / "again", sample))
+    in_process(*arguments(tmp_path / "again", sample))
     assert_alike(whole, tmp_path / "again")
 
 
@@ -69,9 +70,9 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_alike(
     whole: Path, killed: Path, sample: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(killed, tmp_path / "run")
-    different = command(*arguments(run, sample, "--learning_rate", "0.5"), check=2).stderr
+    different = in_process(*arguments(run, sample, "--learning_rate", "0.5"), check=2).stderr
     assert "learning_rate: 0.001 there, 0.5 now" in different
-    assert "continuing" in command(*arguments(run, sample)).stdout
+    assert "continuing" in in_process(*arguments(run, sample)).stdout
     assert_alike(whole, run)
 
 
@@ -91,7 +92,7 @@ def test_a_truncated_checkpoint_is_passed_over(
         assert f"{latest} is not whole ({name}" in capsys.readouterr().out
         (latest / name).write_bytes(content)
     (latest / "optimizer.pt").write_bytes(b"")
-    stdout = command(*arguments(run, sample)).stdout
+    stdout = in_process(*arguments(run, sample)).stdout
     assert f"{latest} is not whole" in stdout and f"continuing {before}" in stdout
     assert_alike(whole, run)
 
@@ -110,7 +111,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_usable(whole: Path, killed: Path
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "could not be written" in done.stderr and f"the last whole one: {kept}" in done.stderr
-    command(*arguments(run, sample))
+    in_process(*arguments(run, sample))
     assert_alike(whole, run)
 
 
@@ -118,8 +119,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_step_images_and_checkp
     sample: Path, tmp_path: Path
 ) -> None:
     diverging = ("--learning_rate", "1e30", "--max_grad_norm", "0", "--warmup_steps", "0", "--save_steps", "1")
-    error = command(*arguments(tmp_path / "run", sample, "--eval_strategy", "no", "--load_best_model_at_end", "false",
-                    *diverging), check=2).stderr  # fmt: skip
+    never = ("--eval_strategy", "no", "--load_best_model_at_end", "false")
+    error = in_process(*arguments(tmp_path / "run", sample, *never, *diverging), check=2).stderr
     assert "the loss of step 2 is nan" in error or "the loss of step 3 is nan" in error
     assert "the batch's images: " in error and error.count("DRAWN_") == 32
     assert "the last good checkpoint: " + str(tmp_path / "run" / "checkpoint-") in error

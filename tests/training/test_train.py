@@ -12,18 +12,19 @@ import pytest
 import yaml
 from conftest import ROOT, command
 from datasets import Dataset, DatasetDict
+from in_process import in_process
 from PIL import Image
 from transformers import pipeline
 
 from lesions.data.sources.sample import draw_sample
-from lesions.training.recipes import parse_with_recipe
-from train import own_options
+from lesions.training.options import parse_options
 
 QUICK = ("--max_steps", 2, "--per_device_eval_batch_size", 64)
 
 
 def train(output: Path, dataset: Path, *options: object, check: int = 0) -> subprocess.CompletedProcess[str]:
-    return command("train.py", "recipes/demo.yaml", "--dataset", dataset, "--output_dir", output, *options, check=check)
+    given = ("--dataset", dataset, "--output_dir", output, *options)
+    return in_process("train.py", "recipes/demo.yaml", *given, check=check)
 
 
 def test_help_teaches_without_importing_torch() -> None:
@@ -89,7 +90,7 @@ def test_refuses_labels_that_would_silently_mean_something_else(run: Path, sampl
     (model / "config.json").write_text(json.dumps(config))
     options = ("--model", model, "--from_scratch", "false", *QUICK)
     error = train(tmp_path / "run", sample, *options, check=2).stderr
-    assert "tells apart akiec, bcc, bkl, df, nv, mel, vasc" in error and "--new_head" in error
+    assert "distinguishes akiec, bcc, bkl, df, nv, mel, vasc" in error and "--new_head" in error
     train(tmp_path / "run", sample, *options, "--new_head", "--base_model", "you/model")
     assert json.loads((tmp_path / "run" / "training.json").read_text())["base_model"] == "you/model"
     assert "base_model: you/model" in (tmp_path / "run" / "README.md").read_text()
@@ -107,18 +108,18 @@ def test_goes_on_from_a_run_with_larger_images_and_says_so(run: Path, sample: Pa
     assert len(classify(Image.new("RGB", (600, 450)), top_k=7)) == 7
 
 
-def test_refuses_models_of_another_division_of_the_data(copy: Path, sample: Path, tmp_path: Path) -> None:
+def test_refuses_models_of_a_different_split_of_the_data(copy: Path, sample: Path, tmp_path: Path) -> None:
     """They have learnt from images that are in this test split; so has a student of theirs."""
     record = json.loads((copy / "training.json").read_text())
     (copy / "training.json").write_text(json.dumps(record | {"dataset_fingerprint": "0" * 64}))
     options = ("--model", copy, "--from_scratch", "false", "--teacher", copy)
-    assert "trained on another division of" in train(tmp_path / "new", sample, *options, check=2).stderr
-    assert "trained on another division of" in train(tmp_path / "new", sample, "--teacher", copy, check=2).stderr
+    assert "trained on a different split of" in train(tmp_path / "new", sample, *options, check=2).stderr
+    assert "trained on a different split of" in train(tmp_path / "new", sample, "--teacher", copy, check=2).stderr
     measuring = ("evaluate_model.py", "--model", copy, "--dataset", sample, "--output", tmp_path / "new")
-    assert "trained on another division of" in command(*measuring, check=2).stderr
+    assert "trained on a different split of" in in_process(*measuring, check=2).stderr
     assert not (tmp_path / "new").exists()
     (copy / "training.json").write_text(json.dumps(record | {"dataset": record["dataset"] | {"title": "another"}}))
-    command(*measuring)  # other data altogether are no leak
+    in_process(*measuring)  # other data can't leak
 
 
 def test_refuses_a_dataset_that_is_none(tmp_path: Path) -> None:
@@ -147,32 +148,32 @@ def test_a_hub_id_out_of_reach_says_how_to_give_a_folder(option: str, sample: Pa
 def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("learning_rat: 5e-4\nmodel: recipes/demo-deit\nepochs: 3\n")
-    error = command("train.py", recipe, "--dataset", sample, "--output_dir", tmp_path / "run", check=2).stderr
+    error = in_process("train.py", recipe, "--dataset", sample, "--output_dir", tmp_path / "run", check=2).stderr
     assert "learning_rat (did you mean learning_rate?)" in error and "epochs" in error
     recipe.write_text("- a list")
-    assert "option: value" in command("train.py", recipe, "--dataset", sample, "--output_dir", "x", check=2).stderr
-    assert "no recipe" in command("train.py", "nothing.yaml", "--dataset", sample, "--output_dir", "x", check=2).stderr
+    assert "option: value" in in_process("train.py", recipe, "--dataset", sample, "--output_dir", "x", check=2).stderr
+    assert "no recipe nothing.yaml" in in_process("train.py", "nothing.yaml", check=2).stderr
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_read_as_it_is_written(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", str(recipe), "--dataset", "none", "--output_dir", "none"])
-    options, training = parse_with_recipe(own_options())
+    options, training = parse_options()
     for name, value in yaml.safe_load(recipe.read_text()).items():
         assert getattr(options if hasattr(options, name) else training, name) == value, name
 
 
 def test_needs_no_recipe(tmp_path: Path) -> None:
-    error = command("train.py", "--output_dir", tmp_path / "run", "--dataset", tmp_path / "nothing", check=2).stderr
+    error = in_process("train.py", "--output_dir", tmp_path / "run", "--dataset", tmp_path / "nothing", check=2).stderr
     assert "YAML" not in error and f"{tmp_path}/nothing" in error
 
 
 def test_a_recipe_may_hold_every_option_the_required_ones_too(sample: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"model: recipes/demo-deit\nfrom_scratch: true\noutput_dir: {tmp_path / 'run'}\nmax_steps: 1\n")
-    assert "are required: --dataset" in command("train.py", recipe, check=2).stderr
+    assert "are required: --dataset" in in_process("train.py", recipe, check=2).stderr
     recipe.write_text(recipe.read_text() + f"dataset: {sample}\n")
-    command("train.py", recipe)
+    in_process("train.py", recipe)
     assert json.loads((tmp_path / "run" / "training.json").read_text())["steps"] == 1
 
 
@@ -183,12 +184,12 @@ def test_class_weights_from_a_recipe_and_numbers_as_yaml_writes_them(sample: Pat
         "class_weights: {akiec: 1, bcc: 1, bkl: 1, df: 4, mel: 1, nv: 1, vasc: 1}\n"
     )
     output = tmp_path / "run"
-    command("train.py", recipe, "--dataset", sample, "--output_dir", output, *QUICK)
+    in_process("train.py", recipe, "--dataset", sample, "--output_dir", output, *QUICK)
     record = json.loads((output / "training.json").read_text())
     weights = record["class_weights"]["weights"]
     assert weights["df"] == pytest.approx(4 * weights["nv"]) and record["settings"]["learning_rate"] == 5e-4
     recipe.write_text("model: recipes/demo-deit\nfrom_scratch: true\nclass_weights: {df: 4}\n")
-    error = command("train.py", recipe, "--dataset", sample, "--output_dir", tmp_path / "x", check=2).stderr
+    error = in_process("train.py", recipe, "--dataset", sample, "--output_dir", tmp_path / "x", check=2).stderr
     assert "one positive number for each of akiec" in error
 
 
@@ -208,13 +209,13 @@ def test_other_diagnoses_and_an_external_test_set_go_the_whole_way(tmp_path: Pat
 
     data, output = tmp_path / "data", tmp_path / "run"
     options = ("--metadata", source / "list.csv", "--extra_test", f"clinic={clinic}:{clinic / 'truth.csv'}")
-    command("data_prep.py", "--source", source, "--output", data, "--audit", "off", *options)
-    command("data_prep.py", "--source", source, "--output", tmp_path / "alone", "--audit", "off", *options[:2])
+    in_process("data_prep.py", "--source", source, "--output", data, "--audit", "off", *options)
+    in_process("data_prep.py", "--source", source, "--output", tmp_path / "alone", "--audit", "off", *options[:2])
     audit, alone = (json.loads((folder / "audit.json").read_text()) for folder in (data, tmp_path / "alone"))
     assert audit["fingerprint"] == alone["fingerprint"]  # an external test set divides nothing anew
     train(output, data, *QUICK)
     assert json.loads((output / "training.json").read_text())["dataset_fingerprint"] == audit["fingerprint"]
-    command("evaluate_model.py", "--model", output, "--dataset", data, "--split", "clinic")
+    in_process("evaluate_model.py", "--model", output, "--dataset", data, "--split", "clinic")
     report = json.loads((output / "evaluation-clinic" / "metrics.json").read_text())
     assert list(report["per_class"]) == sorted(set(table["dx"])) and len(report["per_class"]) == 8
     assert report["n_images"] == len(moved) and report["split"] == "clinic"

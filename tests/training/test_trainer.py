@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gradient_worker
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, command
+from conftest import ROOT
+from in_process import in_process
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import TrainerControl, TrainerState
@@ -30,10 +32,11 @@ DEMO = ROOT / "recipes" / "demo-deit"
 
 
 def gradient(path: Path, *, processes: int, batch: int, accumulation: int) -> dict[str, torch.Tensor]:
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    worker = [str(ROOT / "tests" / "training" / "gradient_worker.py"), str(path), str(batch), str(accumulation)]
+    if processes == 1:
+        gradient_worker.save_gradient(str(path), batch, accumulation)
+        return load_file(path)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    worker = [gradient_worker.__file__, str(path), str(batch), str(accumulation)]
     done = subprocess.run([*launcher, *worker], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     return load_file(path)
@@ -183,6 +186,6 @@ def test_a_plain_vit_trains_through_the_auto_class(tmp_path: Path, sample: Path)
     config = json.loads((model / "config.json").read_text())
     config |= {"model_type": "vit", "architectures": ["ViTForImageClassification"]}
     (model / "config.json").write_text(json.dumps(config))
-    command("train.py", "recipes/demo.yaml", "--model", model, "--dataset", sample, "--output_dir", tmp_path / "run",
+    in_process("train.py", "recipes/demo.yaml", "--model", model, "--dataset", sample, "--output_dir", tmp_path / "run",
             "--max_steps", 2)  # fmt: skip
     assert json.loads((tmp_path / "run" / "config.json").read_text())["model_type"] == "vit"

@@ -1,0 +1,67 @@
+"""training.json: what a run was told to do, what it was made from, and what it measured on the way."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lesions.files import write_json
+from lesions.hub import public_name
+from lesions.run_folder import RECORD
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lesions.training.arguments import LesionTrainingArguments
+    from lesions.training.options import TrainOptions
+    from lesions.training.trainer import WeightedTrainer
+
+
+def describe_model(
+    options: TrainOptions, training: LesionTrainingArguments, model: PreTrainedModel, earlier: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The model and the machine; `earlier` is the record of the run that --model holds, if any."""
+    # A run on the Hub is a base model under its own name; a run in a folder passes on what it started from.
+    own_run = earlier and Path(options.model).is_dir()
+    base = options.base_model or (earlier["base_model"] if earlier and own_run else public_name(options.model))
+    return {
+        "base_model": None if options.from_scratch else base,
+        "earlier": {name: value for name, value in earlier.items() if name != "history"} if earlier else None,
+        "architecture": type(model).__name__,
+        "parameters": model.num_parameters(),
+        "teacher": [public_name(name) for name in options.teachers],
+        "precision": "bfloat16 autocast" if training.bf16 else "float32",
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
+        "processes": training.world_size,
+        "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
+    }
+
+
+def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
+    """What a finished training adds: its length, its validation history, and the evaluation that the model was chosen
+    by, if any."""
+    state = trainer.state
+    history = [
+        {name.removeprefix("eval_"): value for name, value in entry.items()}
+        for entry in state.log_history
+        if "eval_loss" in entry
+    ]
+    best = next((entry for entry in history if entry["step"] == state.best_global_step), None)
+    return {
+        "seconds": round(state.log_history[-1]["seconds"]),
+        "epochs": state.epoch,
+        "steps": state.global_step,
+        "chosen_by": trainer.args.metric_for_best_model,
+        "best": best,
+        "history": history,
+    }
+
+
+def save_record(trainer: WeightedTrainer, record: dict[str, Any]) -> None:
+    """Writes the record into the run folder, once for all processes."""
+    if trainer.is_world_process_zero():
+        write_json(Path(trainer.args.output_dir) / RECORD, record)
