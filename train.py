@@ -153,13 +153,13 @@ def build_trainer(
 
 def finish(run: Path, dataset: str, to: Destination | None) -> None:
     """Writes the card and says what comes next. With a destination, measures the test split and publishes."""
-    import evaluate_model
     import model_card
+    from lesions.evaluation.measure import measure_split
+    from lesions.run_folder import EVALUATION
 
     print(f"\n{run} holds the model")
     if to:
-        measuring = ["--model", str(run), "--dataset", dataset, "--output", str(run / "evaluation")]
-        evaluate_model.evaluate_split(evaluate_model.own_options().parse_args(measuring))
+        measure_split(str(run), dataset, "test", run / EVALUATION)
         print(f"\npublished at {model_card.publish(run, to)}")
     else:
         model_card.write_card(run)

@@ -1,4 +1,4 @@
-"""Predictions and ground truth as CSV, in the ISIC challenge's form and in HAM10000's."""
+"""Predictions and ground truth as CSV, in the form of the ISIC challenges and in that of HAM10000."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lesions.files import whole_file
 
 
 def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:
-    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row an image, as ISIC 2018 Task 3 takes it.
+    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row per image, as ISIC 2018 Task 3 takes it.
 
-    All digits, so that rounding neither ties two diagnoses nor moves a metric.
+    With all digits: rounding could tie two diagnoses or move a metric.
     """
     table = pd.DataFrame(probabilities, columns=labels)[isic_order(labels)].rename(columns=str.upper)
     table.insert(0, "image", images)
@@ -31,9 +31,9 @@ def read_predictions(path: Path) -> tuple[NDArray[np.float64], list[str], list[s
 
 
 def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
-    """Writes `image_id,lesion_id,dx` beside the predictions, so that others can measure them again.
+    """Writes `image_id,lesion_id,dx`, so that others can measure the predictions again.
 
-    `rows` has a row an image: `image`, and `lesion_id` where it is known.
+    `rows` has one row per image: `image`, and `lesion_id` where it is known.
     """
     table = rows[[name for name in ("image", "lesion_id") if name in rows]].rename(columns={"image": "image_id"})
     with whole_file(path) as partial:
@@ -64,7 +64,7 @@ def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.Da
     faults.add("image without ground truth", *sorted(set(images) - set(known["image"])))
     faults.add("image with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
     faults.add("no diagnosis that the model knows", *known["image"][~known["dx"].isin(labels)])
-    faults.raise_if_any(f"mend {path}; the model tells apart {', '.join(labels)}")
+    faults.raise_if_any(f"correct {path}; the model knows {', '.join(labels)}")
     return known.set_index("image").loc[images].reset_index()
 
 

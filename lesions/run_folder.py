@@ -9,6 +9,7 @@ from lesions.faults import Faults
 from lesions.files import read_json
 
 RECORD, CURVES = "training.json", "training_curves.png"
+EVALUATION, METRICS_FILE = "evaluation", "metrics.json"  # the folder of results, and the file that holds them
 
 
 def record_of(folder: Path) -> dict[str, Any] | None:

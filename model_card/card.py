@@ -12,10 +12,10 @@ from lesions.diagnoses import BY_CODE, name_of
 from lesions.faults import InputError
 from lesions.files import read_json, write_text
 from lesions.metrics.names import METRICS
-from lesions.report.sections import count, gaps, recall, sections, show
+from lesions.report.sections import BOX, build_sections
+from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
 from lesions.run_folder import CURVES, RECORD
 
-BOX = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")  # on top
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
 LICENSES = {
     "drawn": "apache-2.0",
@@ -44,7 +44,7 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
     labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
     title = training["dataset"]["title"] if training else None
     kind = "drawn" if training and training["dataset"]["drawn"] else "ham10000" if title == "HAM10000" else "other"
-    built = sections(report) if report else []
+    built = build_sections(report) if report else []
     figures = {name for section in built for name in section.figures if (run / "evaluation" / name).is_file()}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -52,7 +52,7 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(show=show, name_of=name_of, recall=recall)
+    environment.filters.update(show=format_metric, name_of=name_of, recall=recall_of)
     return environment.get_template("template.md.j2").render(
         metadata=_metadata(run, hub_model_id, training, report, kind).to_yaml(),
         name=(hub_model_id or run.resolve().name).split("/")[-1],
@@ -62,9 +62,9 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
         malignant=[label for label in labels if label in BY_CODE and BY_CODE[label].malignant],
         training=training,
         report=report,
-        count=count(report) if report else None,
+        count=count_images(report) if report else None,
         melanoma=report["per_class"].get("mel") if report else None,
-        gaps=gaps(report) if report else None,
+        gaps=describe_gaps(report) if report else None,
         sections=built,
         external=_external(run, training),
         drawn=kind == "drawn",

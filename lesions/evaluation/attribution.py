@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Subset
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from lesions.arrays import Array
 from lesions.evaluation.prediction import Predictor, in_batches
 from lesions.faults import InputError
 from lesions.metrics.intervals import estimate
@@ -23,17 +23,15 @@ from lesions.metrics.measured import Measured
 from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_for_prediction
 
-Array = NDArray[np.float64]
-
 DELETED_SHARE = 0.2  # of the patches
 EXAMPLES = 4  # images of each kind
 TESTED = 300  # images of the deletion test
 
 
 def load_to_explain(predictor: Predictor) -> PreTrainedModel:
-    """The predictor's model as it was trained: what makes predicting fast keeps attention to itself."""
+    """The predictor's model, loaded again so that it gives its attention."""
     model = load_for_prediction(predictor.folder).to(predictor.device)
-    model.set_attn_implementation("eager")  # the others return no attention
+    model.set_attn_implementation("eager")  # other implementations return no attention
     return model
 
 
@@ -108,7 +106,7 @@ def deletion_test(
 ) -> dict[str, Any]:
     """Whether the map means something: the mean drop of the decided diagnosis's probability when the fifth of the
     patches that the map ranks highest is made the mean color of the training images' normalization, against a
-    random fifth, on 300 images drawn at random, or all if they are fewer.
+    random fifth, on 300 images sampled at random, or all if they are fewer.
 
     `model` is what `load_to_explain` gives of the predictor.
     `advantage` is the drop of the map's patches minus that of the random ones, with its interval over lesions.

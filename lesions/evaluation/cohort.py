@@ -1,4 +1,4 @@
-"""Who and what was measured: reference standard, age, sex and site of the images, for the reader of a study."""
+"""Who and what was measured: reference standard, age, sex and site of the images, for a reader who judges the study."""
 
 from __future__ import annotations
 

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from lesions.arrays import Array
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
 from lesions.ground_truth import read_ground_truth, read_predictions
-from lesions.metrics.intervals import percentiles, resample, weighted_metrics
+from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
 from lesions.metrics.names import HEADLINE
-from lesions.metrics.scores import measure
+from lesions.metrics.scores import weighted_metrics
+from lesions.run_folder import EVALUATION, METRICS_FILE
 
 
 def paired_differences(
@@ -24,24 +26,19 @@ def paired_differences(
 ) -> dict[str, dict[str, float | None]]:
     """`{metric: {value, low, high}}` of `second` minus `first`, the interval from a bootstrap of the same lesions."""
 
-    def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
+    def difference(weights: Array) -> dict[str, Array]:
         one, two = (weighted_metrics(each.probabilities, each.truth, weights, names) for each in (first, second))
         return {name: two[name] - one[name] for name in names}
 
-    before, after = (measure(each.probabilities, each.truth) for each in (first, second))
-    intervals = {name: percentiles(values) for name, values in resample(difference, first.lesions).items()}
-    return {
-        name: {"value": after[name] - before[name], "low": intervals[name][0], "high": intervals[name][1]}
-        for name in names
-        if before[name] is not None
-    }
+    estimated = estimate(difference, first.lesions)
+    return {name: metric for name, metric in estimated.items() if not np.isnan(metric["value"])}
 
 
 def mcnemar(first: Measured, second: Measured) -> dict[str, float | int]:
     """The exact, two-sided test of McNemar (1947) of whether both are right equally often.
 
-    It takes every image as independent, which several of one lesion are not: the interval of the difference in
-    accuracy is over lesions, and the more careful of the two.
+    It takes all images as independent, but images of one lesion are not. The interval of the difference in accuracy is
+    over lesions, and so the more careful of the two.
     """
     right, also_right = (first.right, second.right)
     lost, won = int((right & ~also_right).sum()), int((~right & also_right).sum())
@@ -50,19 +47,19 @@ def mcnemar(first: Measured, second: Measured) -> dict[str, float | int]:
 
 
 def compare_runs(runs: list[Path]) -> dict[str, Any]:
-    """Each run after the first against the first, on the images that all were measured on.
+    """Compares each run with the first, on the images that all of them were measured on.
 
     A run is a folder of train.py that evaluate_model.py has measured, or its folder of results.
     Raises InputError where a run has no results, or was measured on other images.
     """
-    folders = [run if (run / "metrics.json").is_file() else run / "evaluation" for run in runs]
+    folders = [run if (run / METRICS_FILE).is_file() else run / EVALUATION for run in runs]
     faults = Faults()
     for folder in folders:
-        missing = [n for n in ("metrics.json", "predictions.csv", "ground_truth.csv") if not (folder / n).is_file()]
+        missing = [n for n in (METRICS_FILE, "predictions.csv", "ground_truth.csv") if not (folder / n).is_file()]
         if missing:
             faults.add("results missing", f"{folder}: no {', '.join(missing)}")
     faults.raise_if_any("measure each run first: python evaluate_model.py --model RUN --dataset DATA")
-    reports = [read_json(folder / "metrics.json") for folder in folders]
+    reports = [read_json(folder / METRICS_FILE) for folder in folders]
     truths = [pd.read_csv(folder / "ground_truth.csv", dtype=str) for folder in folders]
     same = ("dataset_fingerprint", "split", "n_images")
     for folder, report, truth in zip(folders, reports, truths, strict=True):
@@ -71,7 +68,7 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
         if not differing and not truth.equals(truths[0]):
             differing = ["other images, or other diagnoses of them"]
         faults.add("measured on other data than the first", *(f"{folder}: {what}" for what in differing))
-    faults.raise_if_any("only figures of the same images can be compared; measure all runs on one split")
+    faults.raise_if_any("only metrics on the same images can be compared; measure all runs on one split")
 
     models = [_read(folder) for folder in folders]
     compared = [
@@ -80,19 +77,19 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
     ][1:]
     return {
         **{name: reports[0][name] for name in ("dataset", "split", "dataset_fingerprint", "n_images", "n_lesions")},
-        "first": {"model": names_of(runs)[0], "metrics": models[0].figures()},
+        "first": {"model": names_of(runs)[0], "metrics": models[0].metrics()},
         "compared": compared,
     }
 
 
 def names_of(runs: list[Path]) -> list[str]:
-    """What the table calls the runs: their folders' names, with as much of the path before as tells them apart."""
+    """What the table calls the runs: their folders' names, with as much of the path as makes them differ."""
     parts = [run.resolve().parts for run in runs]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-depth:]) for part in parts]
         if len(set(names)) == len(names):
             return names
-    raise InputError("the same run is given twice; there is nothing to compare")
+    raise InputError("the same run is given twice; give different runs")
 
 
 def _read(folder: Path) -> Measured:
@@ -102,20 +99,20 @@ def _read(folder: Path) -> Measured:
 
 
 def as_markdown(comparison: dict[str, Any]) -> str:
-    """The comparison as a table: a row a metric, a column a run, with 95 % intervals in brackets."""
+    """The comparison as a table: a row for each metric, a column for each run, with 95 % intervals in brackets."""
     first, compared = comparison["first"], comparison["compared"]
     lesions = f" of {comparison['n_lesions']} lesions" if comparison["n_lesions"] else ""
     lines = [
         f"{comparison['dataset']}, split {comparison['split']}: {comparison['n_images']} images{lesions}, "
-        f"fingerprint {comparison['dataset_fingerprint']}. Each column but the first: the difference to "
+        f"fingerprint {comparison['dataset_fingerprint']}. All columns but the first show the difference from "
         f"{first['model']}, with its 95 % interval from a paired bootstrap over lesions.",
         "",
         "| | " + " | ".join([first["model"], *(f"{each['model']}: difference" for each in compared)]) + " |",
         "|---|" + "---|" * (1 + len(compared)),
     ]
-    for name, figure in first["metrics"].items():
-        if figure["value"] is not None:
-            cells = ["{value:.4f} [{low:.4f}, {high:.4f}]".format(**figure)]
+    for name, metric in first["metrics"].items():
+        if metric["value"] is not None:
+            cells = ["{value:.4f} [{low:.4f}, {high:.4f}]".format(**metric)]
             cells += ["{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**each["differences"][name]) for each in compared]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     counts = [f"{each['mcnemar']['only_second_right']} : {each['mcnemar']['only_first_right']}" for each in compared]

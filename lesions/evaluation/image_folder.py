@@ -1,4 +1,4 @@
-"""A folder of images, or single files, as rows that a model can be applied to."""
+"""A folder of images, or a single file, as rows for a model."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lesions.images import BadImage, decode, find_images
 
 
 class ImageFolder:
-    """The images below a folder, or one file, as rows, decoded when they are asked for.
+    """The images in a folder, at any depth, or one file, as rows. Each is decoded once, when its row is read.
 
-    One that can't be decoded whole gives a black image and is remembered: `raise_if_broken`, called after the last
-    row was taken, raises InputError with all of them. So every image is decoded once.
+    A broken file gives a black image and is remembered. Call `raise_if_broken` after the last row: it raises
+    InputError with all broken files.
     """
 
     def __init__(self, place: Path) -> None:
-        if re.match("[a-z]+:/", str(place)):  # Path makes one slash of two
-            raise InputError(f"{place} is an address; download the image, and give --images the file")
+        if re.match("[a-z]+:/", str(place)):  # Path turns two slashes into one
+            raise InputError(f"{place} is an address; download the image and give --images the file")
         if not place.exists():
             raise InputError(f"there is no file or folder {place}")
         self.faults = Faults()
@@ -34,7 +34,7 @@ class ImageFolder:
     def raise_if_broken(self) -> None:
         for places in self.faults.by_kind.values():
             places.sort()  # several threads may have noted them
-        self.faults.raise_if_any("mend these, or leave them out")
+        self.faults.raise_if_any("repair these files, or remove them")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,16 +1,21 @@
-"""metrics.json: every figure of an evaluation, each with its interval and its n."""
+"""metrics.json: every metric of an evaluation, with its interval and its n."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from sklearn.metrics import confusion_matrix
+
 from lesions.evaluation.calibration import describe_calibration
 from lesions.evaluation.cohort import describe_cohort
-from lesions.evaluation.operating_points import PREVALENCE, measure_operating_points
+from lesions.evaluation.operating_points import measure_operating_points
+from lesions.evaluation.options import PREVALENCE
 from lesions.evaluation.selective import measure_selective
 from lesions.evaluation.subgroups import measure_gaps, measure_subgroups
 from lesions.metrics.intervals import LEVEL, RESAMPLES, RULE, recall_intervals
 from lesions.metrics.measured import Measured
+from lesions.metrics.names import PER_CLASS
+from lesions.metrics.probabilities import decide
 from lesions.metrics.scores import LesionMetrics
 
 
@@ -20,9 +25,8 @@ def build_report(
     """The content of metrics.json. `record` is the run's training.json, where the model has one: it holds what
     training folded into the head, and the operating points.
 
-    A figure that can't be computed is None, with a reason beside it.
+    A metric that can't be computed is None, with a reason beside it.
     """
-    plain = LesionMetrics().compute(predictions=measured.probabilities, references=measured.truth)
     record = record or {}
     return {
         **about,
@@ -33,9 +37,9 @@ def build_report(
             "resamples": RESAMPLES,
             "absent_diagnoses": RULE,
         },
-        "metrics": measured.figures(),
-        "per_class": _by_class(plain["per_class"], measured),
-        "confusion_matrix": {"labels": measured.labels, "counts": plain["confusion"]},
+        "metrics": measured.metrics(),
+        "per_class": _by_class(measured),
+        "confusion_matrix": {"labels": measured.labels, "counts": _confusion(measured)},
         "calibration": describe_calibration(measured, record.get("decision")),
         "operating_points": measure_operating_points(record.get("operating_points") or [], measured, prevalence),
         "selective": measure_selective(measured),
@@ -45,12 +49,21 @@ def build_report(
     }
 
 
-def _by_class(per_class: dict[str, list], measured: Measured) -> dict[str, dict[str, Any]]:
+def _confusion(measured: Measured) -> list[list[int]]:
+    """Rows are the truth, columns the decisions; an undecided image is in none of the columns."""
+    numbers = range(len(measured.labels))
+    return confusion_matrix(measured.truth, decide(measured.probabilities), labels=numbers).tolist()
+
+
+def _by_class(measured: Measured) -> dict[str, dict[str, Any]]:
     why = {"precision": "never predicted", "specificity": "every image has this diagnosis"}
+    answers = {"predictions": measured.probabilities, "references": measured.truth}
+    per_class = LesionMetrics().compute(**answers, names=PER_CLASS)
     intervals = recall_intervals(measured.probabilities, measured.truth, measured.lesions)
     result: dict[str, dict[str, Any]] = {}
     for number, label in enumerate(measured.labels):
-        row = {name: values[number] for name, values in per_class.items()}
+        row: dict[str, Any] = {"support": int((measured.truth == number).sum())}
+        row |= {name: values[number] for name, values in per_class.items()}
         missing = [name for name, value in row.items() if value is None]
         if missing:
             default = "no image of this diagnosis" if not row["support"] else "every image has this diagnosis"

@@ -1,7 +1,7 @@
 """Operating points: thresholds on the probability of melanoma, or of malignancy, chosen on validation.
 
-An image is called positive where the probability reaches the threshold. Training stores the thresholds with the
-run; the evaluation measures each on images that had no part in its choice.
+An image is positive if the probability reaches the threshold. Training stores the thresholds with the run; the
+evaluation measures them on images that did not choose them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lesions.arrays import Array
+from lesions.evaluation.options import PREVALENCE
 from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
 from lesions.metrics.targets import is_case, score_of
-
-Array = NDArray[np.float64]
-
-PREVALENCE = 0.05  # of melanoma, or of malignancy, for PPV and NPV where the user states no other
 
 
 def measure_operating_points(
@@ -25,8 +22,8 @@ def measure_operating_points(
 ) -> list[dict[str, Any]]:
     """Each point of `choose_thresholds` with sensitivity and specificity, PPV and NPV, measured on these images.
 
-    PPV and NPV follow from the first two by Bayes' rule at the stated prevalence: the share of cases among images
-    of a data set is not that of any clinic. A figure that can't be computed is None, with a reason.
+    PPV and NPV follow from the first two by Bayes' rule at the stated prevalence, since the share of cases in a data
+    set is not the share in any clinic. A metric that can't be computed is None, with a reason.
     """
     result = []
     for point in points:
@@ -34,7 +31,7 @@ def measure_operating_points(
         scores = score_of(point["target"], measured.probabilities, measured.labels)
         called = (scores >= point["threshold"]).astype(np.float64)
 
-        def figures(weights: Array, cases: Array = cases, called: Array = called) -> dict[str, Array]:
+        def rates(weights: Array, cases: Array = cases, called: Array = called) -> dict[str, Array]:
             with np.errstate(invalid="ignore", divide="ignore"):
                 sensitivity = weights @ (cases * called) / (weights @ cases)
                 specificity = weights @ ((1 - cases) * (1 - called)) / (weights @ (1 - cases))
@@ -46,9 +43,9 @@ def measure_operating_points(
         about = {name: point[name] for name in ("target", "aim", "level", "threshold")}
         counts = {"n_cases": int(cases.sum()), "n_images": len(cases), "prevalence": prevalence}
         result.append(about | counts)
-        for name, figure in estimate(figures, measured.lesions).items():
-            result[-1][name] = figure
-            if not np.isfinite(figure["value"]):
+        for name, metric in estimate(rates, measured.lesions).items():
+            result[-1][name] = metric
+            if not np.isfinite(metric["value"]):
                 reason = "no image of a case, of a control, or on that side of the threshold"
                 result[-1][name] = {"value": None, "low": None, "high": None, "reason": reason}
     return result

@@ -8,30 +8,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Subset
 from tqdm import tqdm
 
+from lesions.arrays import Array
 from lesions.cpu import keep_freed_memory
 from lesions.metrics.probabilities import softmax
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import load_for_prediction, load_processor
-from lesions.model.onednn import speed_up
 
 T = TypeVar("T")
 
 
 def turned(pixels: torch.Tensor, quarters: int, mirrored: bool) -> torch.Tensor:
-    """Pixels (n, 3, side, side) turned by quarters of a circle, after mirroring left and right."""
+    """Pixels (n, 3, side, side), mirrored left to right if asked, then rotated by quarters of a circle."""
     pixels = pixels.flip(3) if mirrored else pixels
-    return pixels.rot90(quarters, (2, 3)) if quarters else pixels  # by none, torch would copy them
+    return pixels.rot90(quarters, (2, 3)) if quarters else pixels  # torch would copy them for 0 quarters
 
 
-# Ways to look at an image: a lesion has no up or down, so the eight of the square are all alike.
+# A lesion has no up or down, so the eight symmetries of the square are all alike.
 View = Callable[[torch.Tensor], torch.Tensor]
 QUARTERS: list[View] = [partial(turned, quarters=k, mirrored=False) for k in range(4)]
 MIRRORED: list[View] = [partial(turned, quarters=k, mirrored=True) for k in range(4)]
@@ -43,7 +42,7 @@ VIEWS: dict[str, list[View]] = {
 
 
 def in_batches(images: LesionImages | Subset, size: int) -> Iterator[dict[str, torch.Tensor]]:
-    """The images in batches of `size`, each of which all cores prepare together."""
+    """The images in batches of `size`. All cores together prepare a batch."""
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         for start in range(0, len(images), size):
             rows = range(start, min(start + size, len(images)))
@@ -51,9 +50,9 @@ def in_batches(images: LesionImages | Subset, size: int) -> Iterator[dict[str, t
 
 
 def one_ahead(batches: Iterable[T]) -> Iterator[T]:
-    """`batches`, the next of which is made in a thread while one is used: images decode while a GPU computes.
+    """`batches`, prepared one ahead in a thread: images decode while a GPU computes.
 
-    A CPU has no core to spare for that: the threads that compute would wait for the one that shares its core.
+    A CPU has no core to spare for that: its computing threads would wait for the one that shares its core.
     """
     iterator = iter(batches)
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -61,6 +60,13 @@ def one_ahead(batches: Iterable[T]) -> Iterator[T]:
         while (batch := coming.result()) is not None:
             coming = thread.submit(next, iterator, None)
             yield batch
+
+
+class Answers(NamedTuple):
+    """Probabilities (n, classes) of n images, and the seconds that they took."""
+
+    probabilities: Array
+    seconds: float
 
 
 @dataclass
@@ -74,15 +80,11 @@ class Predictor:
         self.model = load_for_prediction(self.folder).to(self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
-            speed_up(self.model)
         self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
-        self.seconds = 0.0  # that the last call of `probabilities` took
 
-    def probabilities(
-        self, rows: Any, batch_size: int, views: str = "none", task: str = "predicting"
-    ) -> NDArray[np.float64]:
-        """Probabilities (n, classes) for `rows` with an `image` each; the mean over the `views`, a key of VIEWS."""
+    def probabilities(self, rows: Any, batch_size: int, views: str = "none", task: str = "predicting") -> Answers:
+        """The model's answers to `rows` with an `image` each: the mean over the `views`, a key of VIEWS."""
         started = time.perf_counter()
         batches = in_batches(LesionImages(rows, self.processor), batch_size)
         parts = []
@@ -92,5 +94,4 @@ class Predictor:
                 answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]
                 parts.append(np.mean(answers, axis=0))
                 progress.update(len(pixels))
-        self.seconds = time.perf_counter() - started
-        return np.concatenate(parts)
+        return Answers(np.concatenate(parts), time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""Accuracy under changes that another camera, light or hand would make: eight kinds, five strengths each."""
+"""Accuracy under changes like those of another camera, light or hand: eight kinds of five strengths each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from lesions.arrays import Numbers
 from lesions.evaluation.prediction import Predictor
 from lesions.metrics.measured import Measured
 
@@ -20,7 +20,7 @@ ROBUSTNESS_METRICS = ("accuracy", "balanced_accuracy")
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to an image, its five strengths from mild to strong, and what they are measured in."""
+    """A way to change an image, its five strengths from mild to strong, and their unit."""
 
     apply: Callable[[Image.Image, float], Image.Image]
     strengths: tuple[float, ...]
@@ -36,7 +36,7 @@ def brightness(image: Image.Image, factor: float) -> Image.Image:
 
 
 def color_cast(image: Image.Image, percent: float) -> Image.Image:
-    """Red up and blue down: the step from daylight to a warm lamp."""
+    """Red up and blue down, as from daylight to a warm lamp."""
     gains = np.array([1 + percent / 100, 1, 1 - percent / 100])
     return Image.fromarray(np.clip(np.asarray(image) * gains, 0, 255).round().astype(np.uint8))
 
@@ -52,7 +52,7 @@ def rotation(image: Image.Image, degrees: float) -> Image.Image:
 
 
 def scale(image: Image.Image, percent: float) -> Image.Image:
-    """The lesion from farther away; the image is continued by its mirror image."""
+    """The lesion from farther away; mirrored edges fill the frame."""
     return _turn_and_scale(image, 0, percent / 100)
 
 
@@ -78,14 +78,14 @@ CHANGES = {
     "JPEG": Change(jpeg, (75, 50, 30, 20, 10), "quality"),
     "rotation": Change(rotation, (5, 15, 30, 45, 90), "degrees"),
     "scale": Change(scale, (90, 80, 70, 60, 50), "size of the lesion, %"),
-    "crop": Change(crop, (90, 80, 70, 60, 50), "side that is left, %"),
+    "crop": Change(crop, (90, 80, 70, 60, 50), "remaining side, %"),
 }
 
 
 class Changed:
     """The rows of these `numbers`, whose images are changed when they are asked for."""
 
-    def __init__(self, rows: Any, numbers: NDArray[np.int64], change: Change, strength: float) -> None:
+    def __init__(self, rows: Any, numbers: Numbers, change: Change, strength: float) -> None:
         self.rows, self.numbers, self.change, self.strength = rows, numbers, change, strength
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class Changed:
 def measure_robustness(
     predictor: Predictor, rows: Any, measured: Measured, count: int, batch_size: int
 ) -> dict[str, Any]:
-    """Accuracy and balanced accuracy with intervals on `count` images drawn at random (0: all): unchanged, and
+    """Accuracy and balanced accuracy with intervals on `count` images sampled at random (0: all): unchanged, and
     under each change and strength. `measured` holds the model's answers to the unchanged `rows`."""
     numbers = np.arange(len(measured))
     if 0 < count < len(measured):
@@ -110,7 +110,7 @@ def measure_robustness(
         for strength in change.strengths:
             changed = Changed(rows, numbers, change, strength)
             answers = predictor.probabilities(changed, batch_size, task=f"{name} {strength:g}")
-            figures = part.of_probabilities(answers).figures(ROBUSTNESS_METRICS)
-            points.append({"strength": strength, **figures})
+            metrics = part.of_probabilities(answers.probabilities).metrics(ROBUSTNESS_METRICS)
+            points.append({"strength": strength, **metrics})
         changes[name] = {"unit": change.unit, "strengths": points}
-    return {**part.counts(), "unchanged": part.figures(ROBUSTNESS_METRICS), "changes": changes}
+    return {**part.counts(), "unchanged": part.metrics(ROBUSTNESS_METRICS), "changes": changes}

@@ -1,4 +1,4 @@
-"""Whom a model serves less well: figures by sex, age, site, and how the diagnosis was confirmed."""
+"""Whom a model serves less well: metrics by sex, age, site, and how the diagnosis was confirmed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesions.metrics.intervals import estimate, weighted_metrics
+from lesions.arrays import Array
+from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
+from lesions.metrics.scores import Weighted
 
 AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}  # years
 SUBGROUP_METRICS = ("accuracy", "balanced_accuracy")
-ENOUGH_LESIONS = 30  # below, a subgroup is shown and not compared: its interval says nothing
+ENOUGH_LESIONS = 30  # with fewer, a subgroup is shown but not compared
 COLUMNS = {"sex": "sex", "localization": "site", "dx_type": "confirmed by"}
 
 
@@ -20,7 +22,7 @@ def measure_subgroups(measured: Measured) -> dict[str, dict[str, dict[str, Any]]
     """`{kind: {subgroup: {n_images, n_lesions, accuracy, balanced_accuracy}}}`, each metric with its interval."""
     return {
         kind: {
-            name: {**(part := measured.only(mask)).counts(), **part.figures(SUBGROUP_METRICS)}
+            name: {**(part := measured.only(mask)).counts(), **part.metrics(SUBGROUP_METRICS)}
             for name, mask in members.items()
         }
         for kind, members in _members(measured.rows).items()
@@ -28,12 +30,12 @@ def measure_subgroups(measured: Measured) -> dict[str, dict[str, dict[str, Any]]
 
 
 def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
-    """For each kind, the subgroup of the lowest accuracy against all other images: `{kind: {subgroup, metric,
+    """For each kind, the subgroup with the lowest accuracy against all other images: `{kind: {subgroup, metric,
     value, low, high, n_images}}`; value is the others' accuracy minus the subgroup's.
 
-    Of a kind's subgroups those with 30 lesions or more are compared. The lowest of several is low partly by chance;
-    a gap whose interval excludes 0 is one to mention. How the diagnosis was confirmed is no group of people, and
-    differs with the diagnosis: it has no gap.
+    Only subgroups of 30 lesions or more are compared. The lowest of several is low partly by chance: mention a gap
+    only if its interval excludes 0. How the diagnosis was confirmed is not a group of people, and depends on the
+    diagnosis, so it has no gap.
     """
     gaps = {}
     for kind, members in _members(measured.rows).items():
@@ -48,13 +50,12 @@ def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
         lowest = min(large, key=lambda name: right[large[name]].mean())
         inside = large[lowest].astype(np.float64)
 
-        def gap(weights: np.ndarray, inside: np.ndarray = inside) -> dict[str, np.ndarray]:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                mean_inside, mean_outside = (
-                    weighted_metrics(measured.probabilities, measured.truth, weights * part, ["accuracy"])["accuracy"]
-                    for part in (inside, 1 - inside)
-                )
-            return {"gap": mean_outside - mean_inside}
+        def gap(weights: Array, inside: Array = inside) -> dict[str, Array]:
+            within, outside = (
+                Weighted(measured.probabilities, measured.truth, weights * part).accuracy
+                for part in (inside, 1 - inside)
+            )
+            return {"gap": outside - within}
 
         about = {"subgroup": lowest, "metric": "accuracy", "n_images": int(inside.sum())}
         gaps[kind] = about | estimate(gap, measured.lesions)["gap"]

@@ -1,4 +1,4 @@
-"""Predictions beside the truth: what every figure of an evaluation is computed from."""
+"""Predictions beside the truth: what every metric of an evaluation is computed from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesions.arrays import Array, Numbers
 from lesions.metrics.intervals import bootstrap_intervals
 from lesions.metrics.names import HEADLINE
 from lesions.metrics.probabilities import decide
-from lesions.metrics.scores import measure
+from lesions.metrics.scores import LesionMetrics
 
-# Metrics that are means over the diagnoses, and so change their meaning where one has no case.
+# Means over the diagnoses: where a diagnosis has no case, they mean something else.
 MACRO = ("balanced_accuracy", "f1_macro", "roc_auc_macro", "average_precision_macro")
 
 
@@ -23,8 +24,8 @@ MACRO = ("balanced_accuracy", "f1_macro", "roc_auc_macro", "average_precision_ma
 class Measured:
     """A model's answers for n images of known diagnosis."""
 
-    probabilities: NDArray[np.float64]  # (n, classes), columns in the order of `labels`
-    truth: NDArray[np.int64]  # (n,), numbers into `labels`
+    probabilities: Array  # (n, classes), columns in the order of `labels`
+    truth: Numbers  # (n,), numbers into `labels`
     labels: list[str]
     rows: pd.DataFrame  # image, and where they are known lesion_id, sex, age, localization, dx_type: one row an image
 
@@ -49,7 +50,7 @@ class Measured:
         """The images that a mask (n,), or their numbers, choose."""
         return Measured(self.probabilities[chosen], self.truth[chosen], self.labels, self.rows.iloc[chosen])
 
-    def of_probabilities(self, probabilities: NDArray[np.float64]) -> Measured:
+    def of_probabilities(self, probabilities: Array) -> Measured:
         """The same images with other answers."""
         return Measured(probabilities, self.truth, self.labels, self.rows)
 
@@ -64,18 +65,17 @@ class Measured:
     def counts(self) -> dict[str, int | None]:
         return {"n_images": len(self), "n_lesions": self.n_lesions}
 
-    def figures(self, names: Sequence[str] = HEADLINE) -> dict[str, dict[str, Any]]:
+    def metrics(self, names: Sequence[str] = HEADLINE) -> dict[str, dict[str, Any]]:
         """Each headline metric of `names` as `{value, low, high}`, with the 95 % interval over lesions.
 
-        Where the images show one diagnosis only, a metric may have no value: None, with a `reason`. Where some
-        diagnoses have no case, a macro mean carries a `note` that says so.
+        A metric that has no value, because all images show one diagnosis, is None, with a `reason`. Where some
+        diagnoses have no case, a macro metric carries a `note` that says so.
         """
-        measured = measure(self.probabilities, self.truth)
-        absent = [label for number, label in enumerate(self.labels) if not (self.truth == number).any()]
+        values = LesionMetrics().compute(predictions=self.probabilities, references=self.truth, names=names)
         intervals = bootstrap_intervals(self.probabilities, self.truth, self.lesions, names)
+        absent = [label for number, label in enumerate(self.labels) if not (self.truth == number).any()]
         result: dict[str, dict[str, Any]] = {}
-        for name in names:
-            value = measured[name]
+        for name, value in values.items():
             low, high = intervals[name] if value is not None else (None, None)
             result[name] = {"value": value, "low": low, "high": high}
             if value is None:

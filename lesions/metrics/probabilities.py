@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from lesions.arrays import Array, Numbers
 
 
 def softmax(logits: Array) -> Array:
@@ -14,10 +13,10 @@ def softmax(logits: Array) -> Array:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def decide(probabilities: Array) -> NDArray[np.int64]:
+def decide(probabilities: Array) -> Numbers:
     """The most probable class of each row (n, classes); -1 where two or more share the highest probability.
 
-    The scoring of the ISIC challenges counts such an undecided image as wrong, and so do all figures here.
+    The scoring of the ISIC challenges counts such an undecided image as wrong, and so do all metrics here.
     """
     undecided = (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) > 1
     return np.where(undecided, -1, probabilities.argmax(axis=1))

@@ -1,110 +1,204 @@
-"""The metrics of a classifier of lesions: an `evaluate.Metric` that computes them through scikit-learn."""
+"""The one definition of every metric, with weights: weights of one give the value, resampled weights its interval.
+
+scikit-learn needs one call for each metric, class and resample: minutes instead of seconds. The tests hold the two
+equal.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
+from lesions.arrays import Array, Numbers
 from lesions.metrics.names import HEADLINE
 from lesions.metrics.probabilities import decide, softmax
-
-Array = NDArray[np.float64]
 
 ECE_BINS = 15
 
 
-def headline(logits: Array, labels: NDArray[np.int64]) -> dict[str, float]:
-    """The headline metrics of logits (n, classes) and label numbers (n,)."""
-    measured = LesionMetrics().compute(predictions=softmax(logits), references=labels)
-    return {name: measured[name] for name in HEADLINE}
-
-
 class LesionMetrics(evaluate.Metric):
-    """Every figure of `metrics.json` but the intervals, from probabilities and labels.
+    """The metrics of a classifier of lesions, for the Trainer and for the evaluation.
 
-    `compute(predictions=..., references=...)` takes probabilities of shape (n, classes), rows that sum to one, and
-    label numbers of shape (n,). Macro figures are means over the classes that have a case; a figure that has no
-    value at all is None.
+    `compute(predictions=..., references=..., names=...)` takes probabilities of shape (n, classes), rows that sum to
+    one, and label numbers of shape (n,); `names` are keys of METRICS or of PER_CLASS, by default the headline metrics.
+    It returns a number for each of METRICS, and a list in label order for each of PER_CLASS. Macro metrics are means
+    over the classes that have a case. A metric that has no value is None.
     """
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=self.__doc__,
             citation="",
-            inputs_description="predictions: probabilities a class; references: label numbers",
+            inputs_description="predictions: probability of each class; references: label numbers",
             features=datasets.Features(
                 {"predictions": datasets.List(datasets.Value("float64")), "references": datasets.Value("int64")}
             ),
         )
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, Any]:
-        return measure(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.int64))
+    def _compute(self, predictions: Any, references: Any, names: Sequence[str] = HEADLINE) -> dict[str, Any]:
+        probabilities, truth = np.asarray(predictions, np.float64), np.asarray(references, np.int64)
+        values = weighted_metrics(probabilities, truth, np.ones((1, len(truth))), names)
+        return {name: _without_nan(value[0].tolist()) for name, value in values.items()}
 
 
-def measure(probabilities: Array, labels: NDArray[np.int64]) -> dict[str, Any]:
-    """The headline metrics, `per_class` (a dict of lists in label order) and `confusion`: rows are the truth, and an
-    undecided image is in none of the columns."""
-    classes = np.arange(probabilities.shape[1])
-    decided = decide(probabilities)
-    present = [c for c in classes if (labels == c).any()]
-    confusion = sk.confusion_matrix(labels, decided, labels=classes)
-    per_class = _measure_classes(probabilities, labels, confusion)
-
-    def macro(name: str) -> float | None:
-        values = [per_class[name][c] for c in present if per_class[name][c] is not None]
-        return float(np.mean(values)) if values else None
-
-    return {
-        "accuracy": float(sk.accuracy_score(labels, decided)),
-        "balanced_accuracy": macro("recall"),
-        "f1_macro": macro("f1"),
-        "f1_weighted": float(sk.f1_score(labels, decided, labels=classes, average="weighted", zero_division=0)),
-        "roc_auc_macro": macro("roc_auc"),
-        "average_precision_macro": macro("average_precision"),
-        "log_loss": float(sk.log_loss(labels, probabilities, labels=classes)),
-        # The sum over classes, in [0, 2], as Brier (1950) defined it.
-        "brier": float(sk.brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)),
-        "ece": expected_calibration_error(probabilities, labels),
-        "per_class": per_class,
-        "confusion": confusion.tolist(),
-    }
+def headline(logits: Array, truth: Numbers) -> dict[str, float]:
+    """The headline metrics of logits (n, classes) and label numbers (n,)."""
+    return LesionMetrics().compute(predictions=softmax(logits), references=truth)
 
 
-def _measure_classes(probabilities: Array, labels: NDArray[np.int64], confusion: NDArray[np.int64]) -> dict[str, list]:
-    hits, calls = np.diag(confusion), confusion.sum(axis=0)
-    cases = np.bincount(labels, minlength=len(hits))  # not the sum of the row, which lacks undecided ones
-    others, n = len(labels) - cases, len(labels)
+def weighted_metrics(
+    probabilities: Array, truth: Numbers, weights: Array, names: Sequence[str] = HEADLINE
+) -> dict[str, Array]:
+    """The metrics `names` of probabilities (n, classes) and label numbers (n,), under each row of weights (k, n).
 
-    def ratio(parts: NDArray, wholes: NDArray) -> list[float | None]:
-        return [float(part / whole) if whole else None for part, whole in zip(parts, wholes, strict=True)]
-
-    scores = [(labels == c, probabilities[:, c]) for c in range(len(cases))]
-    both = [0 < count < n for count in cases]
-    return {
-        "support": cases.tolist(),
-        "precision": ratio(hits, calls),
-        "recall": ratio(hits, cases),
-        "specificity": ratio(others - (calls - hits), others),
-        "f1": ratio(2 * hits, cases + calls),
-        "roc_auc": [float(sk.roc_auc_score(*score)) if ok else None for score, ok in zip(scores, both, strict=True)],
-        "average_precision": [
-            float(sk.average_precision_score(*score)) if count else None
-            for score, count in zip(scores, cases, strict=True)
-        ],
-    }
+    A metric of METRICS has the shape (k,), one of PER_CLASS (k, classes). Without a value it is NaN.
+    """
+    weighted = Weighted(probabilities, truth, weights)
+    return {name: getattr(weighted, name) for name in names}
 
 
-def calibration_bins(probabilities: Array) -> NDArray[np.int64]:
+class Weighted:
+    """Metrics under k rows of weights, each computed when it is asked for. Their names are those of names.py."""
+
+    def __init__(self, probabilities: Array, truth: Numbers, weights: Array) -> None:
+        self.probabilities, self.weights, self.decided = probabilities, weights, decide(probabilities)
+        self.classes = np.arange(probabilities.shape[1])
+        self.is_case = (truth[:, None] == self.classes).astype(np.float64)
+        self.right = self.decided == truth
+
+    # Sums of weights: of all images, (k,), and of each class, (k, classes).
+
+    @cached_property
+    def total(self) -> Array:
+        return self.weights.sum(axis=1)
+
+    @cached_property
+    def cases(self) -> Array:
+        return self.weights @ self.is_case
+
+    @cached_property
+    def calls(self) -> Array:
+        return self.weights @ (self.decided[:, None] == self.classes).astype(np.float64)
+
+    @cached_property
+    def hits(self) -> Array:
+        return self.weights @ (self.is_case * self.right[:, None])
+
+    # Metrics of each class, (k, classes).
+
+    @property
+    def precision(self) -> Array:
+        return _ratio(self.hits, self.calls)
+
+    @property
+    def recall(self) -> Array:
+        return _ratio(self.hits, self.cases)
+
+    @property
+    def specificity(self) -> Array:
+        controls = self.total[:, None] - self.cases
+        return _ratio(controls - (self.calls - self.hits), controls)
+
+    @property
+    def f1(self) -> Array:
+        return _ratio(2 * self.hits, self.cases + self.calls)
+
+    @property
+    def roc_auc(self) -> Array:
+        return self._ranked[0]
+
+    @property
+    def average_precision(self) -> Array:
+        return self._ranked[1]
+
+    @cached_property
+    def _ranked(self) -> tuple[Array, Array]:
+        """Area under the ROC curve and average precision of each class.
+
+        Equal scores form one threshold, as in scikit-learn: half of their pairs count as ranked right.
+        """
+        areas, precisions = [], []
+        for scores, is_case in zip(self.probabilities.T, self.is_case.T, strict=True):
+            order = np.argsort(-scores, kind="stable")
+            thresholds = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
+            every = np.add.reduceat(self.weights[:, order], thresholds, axis=1)
+            cases = np.add.reduceat(self.weights[:, order] * is_case[order], thresholds, axis=1)
+            above, cases_above = every.cumsum(axis=1), cases.cumsum(axis=1)
+            controls, controls_above = every - cases, above - cases_above
+            wrongly_ranked = (cases * (controls_above - controls / 2)).sum(axis=1)
+            areas.append(1 - _ratio(wrongly_ranked, cases_above[:, -1] * controls_above[:, -1]))
+            precision = np.divide(cases_above, above, out=np.zeros_like(above), where=above > 0)
+            precisions.append(_ratio((cases * precision).sum(axis=1), cases_above[:, -1]))
+        return np.stack(areas, axis=1), np.stack(precisions, axis=1)
+
+    # Headline metrics, (k,).
+
+    @property
+    def accuracy(self) -> Array:
+        return self._mean(self.right)
+
+    @property
+    def balanced_accuracy(self) -> Array:
+        return self._macro(self.recall)
+
+    @property
+    def f1_macro(self) -> Array:
+        return self._macro(self.f1)
+
+    @property
+    def f1_weighted(self) -> Array:
+        return _ratio(np.nansum(self.f1 * self.cases, axis=1), self.total)
+
+    @property
+    def roc_auc_macro(self) -> Array:
+        return self._macro(self.roc_auc)
+
+    @property
+    def average_precision_macro(self) -> Array:
+        return self._macro(self.average_precision)
+
+    @property
+    def log_loss(self) -> Array:
+        own = (self.probabilities * self.is_case).sum(axis=1)
+        return self._mean(-np.log(np.clip(own, np.finfo(np.float64).eps, 1)))
+
+    @property
+    def brier(self) -> Array:
+        """The sum over classes, in [0, 2], as Brier (1950) defined it."""
+        return self._mean(((self.probabilities - self.is_case) ** 2).sum(axis=1))
+
+    @property
+    def ece(self) -> Array:
+        """ECE of the top class with 15 bins of equal width (Guo et al. 2017, eq. 3)."""
+        in_bin = np.eye(ECE_BINS)[calibration_bins(self.probabilities)]
+        gap = self.right - self.probabilities.max(axis=1)
+        return _ratio(np.abs(self.weights @ (in_bin * gap[:, None])).sum(axis=1), self.total)
+
+    def _mean(self, of_each_image: NDArray) -> Array:
+        return _ratio(self.weights @ of_each_image, self.total)
+
+    def _macro(self, of_each_class: Array) -> Array:
+        """The mean over the classes that have a case and a value."""
+        counted = (self.cases > 0) & ~np.isnan(of_each_class)
+        return _ratio(np.where(counted, of_each_class, 0).sum(axis=1), counted.sum(axis=1))
+
+
+def calibration_bins(probabilities: Array) -> Numbers:
     """The bin of each image's top probability, of 15 bins of equal width over (0, 1]."""
     return np.clip(np.ceil(probabilities.max(axis=1) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
 
 
-def expected_calibration_error(probabilities: Array, labels: NDArray[np.int64]) -> float:
-    """ECE of the top class with 15 bins of equal width (Guo et al. 2017, eq. 3)."""
-    gap = (decide(probabilities) == labels) - probabilities.max(axis=1)
-    return float(np.abs(np.bincount(calibration_bins(probabilities), weights=gap, minlength=ECE_BINS)).sum() / len(gap))
+def _ratio(part: NDArray, whole: NDArray) -> Array:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if np.isnan(value) else value

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lesions.arrays import Array, Numbers
 from lesions.diagnoses import BY_CODE
-
-Array = NDArray[np.float64]
 
 TARGETS = {
     "melanoma": {"mel"},
@@ -20,6 +19,6 @@ def score_of(target: str, probabilities: Array, labels: list[str]) -> Array:
     return probabilities[:, [label in TARGETS[target] for label in labels]].sum(axis=1)
 
 
-def is_case(target: str, truth: NDArray[np.int64], labels: list[str]) -> NDArray[np.bool_]:
+def is_case(target: str, truth: Numbers, labels: list[str]) -> NDArray[np.bool_]:
     """Which of the label numbers (n,) are diagnoses of the target."""
     return np.isin(truth, [number for number, label in enumerate(labels) if label in TARGETS[target]])

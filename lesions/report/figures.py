@@ -1,4 +1,4 @@
-"""The evaluation's figures, as PNG files that can be read at a glance and printed."""
+"""The evaluation's figures, as PNG files that read at a glance, on a screen and in print."""
 
 from __future__ import annotations
 
@@ -8,19 +8,35 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")  # no screen is needed, or looked for
+matplotlib.use("Agg")  # needs no screen
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from lesions.arrays import Array, Numbers
 from lesions.diagnoses import name_of
+from lesions.metrics.measured import Measured
 from lesions.plotting import save_figure, styled
 
+ON_REQUEST = ("robustness.png", "examples.png")  # of the evaluation's options
 FEW = 10  # images in a bin of the reliability diagram
 
 
-def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[str], title: str) -> None:
+def save_figures(folder: Path, report: dict[str, Any], measured: Measured) -> None:
+    """Writes the figures of `report`, the content of metrics.json, into `folder`."""
+    title = f"{report['dataset']}, {report['split']}" if report["split"] else report["dataset"]
+    title += f": n = {len(measured)}"
+    counts, labels = np.array(report["confusion_matrix"]["counts"]), measured.labels
+    save_confusion_matrix(folder / "confusion_matrix.png", counts, labels, title)
+    save_roc_curves(folder / "roc_curves.png", measured.probabilities, measured.truth, labels, title)
+    save_reliability(folder / "reliability.png", report["calibration"], title)
+    save_selective(folder / "selective.png", report["selective"], title)
+    if "robustness" in report:
+        changed = f"{report['dataset']}: {report['robustness']['n_images']} images, changed"
+        save_robustness(folder / "robustness.png", report["robustness"], changed)
+
+
+def save_confusion_matrix(path: Path, counts: Numbers, labels: list[str], title: str) -> None:
     """Rows are the true diagnosis; each cell shows the share of its row, which is also its shade, and the count."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with styled(figsize=(9, 6.5)) as (figure, axes):
@@ -45,10 +61,8 @@ def save_confusion_matrix(path: Path, counts: NDArray[np.int64], labels: list[st
         save_figure(figure, path)
 
 
-def save_roc_curves(
-    path: Path, probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: list[str], title: str
-) -> None:
-    """One curve a diagnosis, each against all others; diagnoses without a case or a control are left out."""
+def save_roc_curves(path: Path, probabilities: Array, truth: Numbers, labels: list[str], title: str) -> None:
+    """A curve for each diagnosis against all others, except those without a case or without a control."""
     with styled(figsize=(7, 6.5)) as (figure, axes):
         for number, label in enumerate(labels):
             cases, scores = truth == number, probabilities[:, number]
@@ -64,8 +78,8 @@ def save_roc_curves(
 
 
 def save_reliability(path: Path, calibration: dict[str, Any], title: str) -> None:
-    """Above, how often the top diagnosis was right against the probability that it was given; below, how many
-    images have that probability. Hollow, and not on the line: bins of a few images, which say little."""
+    """Above: how often the most probable diagnosis is right, against its probability. Below: how many images have
+    that probability. Bins of few images say little; they are hollow and not on the line."""
     bins = calibration["bins"]
     many, few = ([bin for bin in bins if (bin["n_images"] >= FEW) == enough] for enough in (True, False))
     with styled(figsize=(6, 6.5), nrows=2, height_ratios=(3, 1), sharex=True, layout="constrained") as (figure, axes):
@@ -75,7 +89,7 @@ def save_reliability(path: Path, calibration: dict[str, Any], title: str) -> Non
             if part:
                 points = [[bin[key] for bin in part] for key in ("confidence", "accuracy")]
                 above.plot(*points, look, label=label, markerfacecolor="white" if part is few else None, clip_on=False)
-        above.set(ylabel="share that was right", ylim=(0, 1.02), xlim=(0, 1.01), title=title)
+        above.set(ylabel="share that is right", ylim=(0, 1.02), xlim=(0, 1.01), title=title)
         edges, counts = [b["low"] for b in bins], [b["n_images"] for b in bins]
         below.bar(edges, counts, width=bins[0]["high"] - bins[0]["low"], align="edge", edgecolor="white")
         below.set(xlabel="probability of the most probable diagnosis", ylabel="images")
@@ -92,7 +106,9 @@ def save_selective(path: Path, selective: list[dict[str, Any]], title: str) -> N
             value, low, high = ([point[name][key] for point in selective] for key in ("value", "low", "high"))
             axes.plot(coverage, value, "o-", label=name.replace("_", " "))
             axes.fill_between(coverage, low, high, alpha=0.15)
-        axes.set(xlabel="images that the model answers, the most certain first, %", ylim=(None, 1.01), title=title)
+        axes.set(
+            xlabel="share of images that the model answers, the most certain first, %", ylim=(None, 1.01), title=title
+        )
         axes.invert_xaxis()
         axes.grid(color="0.92")
         axes.legend(frameon=False, loc="lower right")
@@ -100,7 +116,7 @@ def save_selective(path: Path, selective: list[dict[str, Any]], title: str) -> N
 
 
 def save_robustness(path: Path, robustness: dict[str, Any], title: str) -> None:
-    """A panel a change: accuracy and balanced accuracy against its strength; dotted, on the unchanged images."""
+    """A panel for each change: accuracy and balanced accuracy against its strength; dotted: on the unchanged images."""
     changes = robustness["changes"]
     options: Any = {"nrows": 2, "ncols": -(-len(changes) // 2), "sharey": True, "layout": "constrained"}
     with styled(figsize=(12, 6), **options) as (figure, grid):
@@ -123,7 +139,7 @@ def save_robustness(path: Path, robustness: dict[str, Any], title: str) -> None:
 
 
 def save_examples(path: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
-    """A row a kind of example; each image beside itself with the map over it.
+    """A row for each kind of example; each image beside itself with the map over it.
 
     An example: `image` (side, side, 3) and `map` (side, side), both in [0, 1], and `title`.
     """

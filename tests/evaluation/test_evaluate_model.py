@@ -137,7 +137,7 @@ def test_a_folder_without_ground_truth_gives_predictions_and_a_table(
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     for name in (path.stem for path in images.rglob("*.png")):
         assert predictions.loc[name].idxmax().lower() in lines[name]
-    assert "no diagnosis" in done.stdout
+    assert "not a diagnosis" in done.stdout
 
 
 def test_one_image_gets_an_answer_that_a_person_can_read(
@@ -149,9 +149,11 @@ def test_one_image_gets_an_answer_that_a_person_can_read(
     shares = [float(share) for share in re.findall(r"([\d.]+) %(?:  █+)?$", shown, flags=re.MULTILINE)][:7]
     assert shares == pytest.approx(100 * row.to_numpy(), abs=0.06) and "Melanoma " in shown
     together = 100 * row[["MEL", "BCC", "AKIEC"]].sum()
-    says, share, threshold = re.search(r"Malignant\? (yes|no): ([\d.]+) % together, and ([\d.]+) %", shown).groups()
+    says, share, threshold = re.search(
+        r"Malignant\? (yes|no): ([\d.]+) % together; the threshold is ([\d.]+) %", shown
+    ).groups()
     assert float(share) == pytest.approx(together, abs=0.06) and (says == "yes") == (float(share) >= float(threshold))
-    assert "no diagnosis" in shown
+    assert "not a diagnosis" in shown
     address = command("evaluate_model.py", "--model", run, "--images", "https://example.org/a.jpg", check=2).stderr
     assert "download the image" in address
     assert "no file or folder" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
@@ -214,3 +216,8 @@ def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_pa
     assert "needs image_id,dx or image,MEL,NV" in error("--model", run, "--images", folder, "--ground_truth", truth)
     assert "split missing" in error("--model", run, "--dataset", sample, "--split", "exam")
     assert "holds no config.json" in error("--model", tmp_path, "--dataset", sample)
+    wrong = error("--dataset", sample, "--ground_truth", truth, "--prevalence", 2, "--batch_size", 0)
+    for fault in ("--model is required", "--ground_truth goes with", "--prevalence is a share", "--batch_size must be"):
+        assert fault in wrong
+    assert "one of --dataset, --images and --compare" in error("--model", run)
+    assert "did you mean dataset?" in error("--model", run, "--datset", sample)

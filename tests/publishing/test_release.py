@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from lesions.ground_truth import read_predictions
-from lesions.metrics.scores import measure
+from lesions.metrics.scores import LesionMetrics
 from model_card.card import EXAMPLES, render_card
 from model_card.publish import NOT_PUBLISHED, PUBLISHED
 
@@ -49,9 +49,9 @@ def test_figures_follow_from_its_predictions() -> None:
     report = json.loads((evaluation / "metrics.json").read_text())
     probabilities, labels, images = read_predictions(evaluation / "predictions.csv")
     truth = pd.read_csv(evaluation / "ground_truth.csv", index_col="image_id").loc[images, "dx"]
-    measured = measure(probabilities, truth.map(labels.index).to_numpy())
-    for name, figure in report["metrics"].items():
-        assert figure["value"] == pytest.approx(measured[name], abs=1e-9), name
+    measured = LesionMetrics().compute(predictions=probabilities, references=truth.map(labels.index).to_numpy())
+    for name, metric in report["metrics"].items():
+        assert metric["value"] == pytest.approx(measured[name], abs=1e-9), name
 
 
 def test_was_chosen_on_validation_and_measured_on_the_test_split_of_the_same_data() -> None:

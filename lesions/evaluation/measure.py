@@ -1,0 +1,136 @@
+"""Measures a model and writes everything about it into one folder: metrics.json, CSV files, figures and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesions.dataset import SHARES, dataset_fingerprint, load_splits, title_of
+from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
+from lesions.evaluation.comparison import paired_differences
+from lesions.evaluation.image_folder import ImageFolder
+from lesions.evaluation.metrics_json import build_report
+from lesions.evaluation.options import MeasureOptions
+from lesions.evaluation.prediction import VIEWS, Predictor
+from lesions.evaluation.robustness import measure_robustness
+from lesions.faults import InputError
+from lesions.files import write_json
+from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
+from lesions.hub import local_folder, public_name, revision_of
+from lesions.metrics.measured import Measured
+from lesions.report.console import print_report
+from lesions.report.figures import ON_REQUEST, save_examples, save_figures
+from lesions.report.page import write_page
+from lesions.run_folder import METRICS_FILE, check_split, record_of
+
+PLAIN = MeasureOptions()
+
+
+@dataclass
+class Subject:
+    """What is measured: a model, the images that it answers, and its plain answers beside the truth."""
+
+    predictor: Predictor
+    images: Any  # rows with an `image` each
+    measured: Measured
+    seconds: float  # that the plain answers took
+
+
+def measure_split(model: str, dataset: str, split: str, output: Path, options: MeasureOptions = PLAIN) -> None:
+    """Measures `model` on one split of `dataset`, each a folder or a Hub id, and writes the results into `output`.
+
+    Raises InputError where the two don't fit together: other diagnoses, or a model that may have seen the split.
+    """
+    predictor = Predictor(local_folder(model, "model"))
+    splits = load_splits(dataset, split)
+    images, labels = splits[split], predictor.labels
+    names = images.features["label"].names
+    if set(names) != set(labels):
+        raise InputError(
+            f"different diagnoses: the model {model} knows {', '.join(labels)}; {dataset} has {', '.join(names)}. "
+            "Measure the model on data with its own diagnoses"
+        )
+    fingerprint = dataset_fingerprint(splits, split)
+    if split in SHARES:
+        check_split({model: record_of(predictor.folder)}, title_of(dataset), fingerprint)
+    answers = predictor.probabilities(images, options.batch_size)
+    truth = np.array([labels.index(names[number]) for number in images["label"]])
+    rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
+    about = {
+        "model": public_name(model),
+        "dataset": public_name(dataset),
+        "split": split,
+        "dataset_revision": revision_of(local_folder(dataset, "dataset")),
+        "dataset_fingerprint": fingerprint,
+    }
+    measured = Measured(answers.probabilities, truth, labels, rows)
+    _measure(about, Subject(predictor, images, measured, answers.seconds), output, options)
+
+
+def measure_images(model: str, place: Path, ground_truth: Path, output: Path, options: MeasureOptions = PLAIN) -> None:
+    """Measures `model` on the images at `place`, a folder or a file, against the CSV file `ground_truth`.
+
+    Raises InputError, which lists the images that can't be read or have no diagnosis that the model knows.
+    """
+    predictor, images = Predictor(local_folder(model, "model")), ImageFolder(place)
+    rows = read_ground_truth(ground_truth, predictor.labels, images.names)
+    answers = predictor.probabilities(images, options.batch_size)
+    images.raise_if_broken()
+    about = {
+        "model": public_name(model),
+        "dataset": public_name(str(place)),
+        "split": None,
+        "dataset_revision": None,
+        "dataset_fingerprint": None,
+    }
+    truth = rows["dx"].map(predictor.labels.index).to_numpy()
+    measured = Measured(answers.probabilities, truth, predictor.labels, rows)
+    _measure(about, Subject(predictor, images, measured, answers.seconds), output, options)
+
+
+def _measure(about: dict[str, Any], subject: Subject, output: Path, options: MeasureOptions) -> None:
+    """Computes every metric, writes the results, and prints a summary."""
+    measured = subject.measured
+    for name in ON_REQUEST:  # an earlier evaluation into this folder may have drawn more
+        (output / name).unlink(missing_ok=True)
+    report = build_report(about, measured, record_of(subject.predictor.folder), options.prevalence)
+    report |= _measure_more(subject, output, options)
+    write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
+    write_ground_truth(output / "ground_truth.csv", measured.rows, [measured.labels[n] for n in measured.truth])
+    save_figures(output, report, measured)
+    write_json(output / METRICS_FILE, report)
+    write_page(output, report)
+    print_report(report)
+
+
+def _measure_more(subject: Subject, output: Path, options: MeasureOptions) -> dict[str, Any]:
+    """The sections of metrics.json that were asked for, and the images of the maps."""
+    predictor, images, measured = subject.predictor, subject.images, subject.measured
+    more: dict[str, Any] = {}
+    if options.tta != "none":
+        answers = predictor.probabilities(images, options.batch_size, options.tta, "all views")
+        several = measured.of_probabilities(answers.probabilities)
+        more["test_time_augmentation"] = {
+            "views": options.tta,
+            "n_views": len(VIEWS[options.tta]),
+            "cost": answers.seconds / subject.seconds,
+            "metrics": several.metrics(),
+            "gain": paired_differences(measured, several),
+        }
+    if options.by_lesion:
+        lesions = measured.by_lesion()
+        more["by_lesion"] = {
+            "n_lesions": len(lesions),
+            "n_with_several": int((lesions.rows["n_images"] > 1).sum()),
+            "metrics": lesions.metrics(),
+        }
+    if options.robustness is not None:
+        more["robustness"] = measure_robustness(predictor, images, measured, options.robustness, options.batch_size)
+    if options.maps:
+        model = load_to_explain(predictor)
+        save_examples(output / "examples.png", explain_examples(predictor, model, images, measured))
+        more["maps"] = deletion_test(predictor, model, images, measured, options.batch_size)
+    return more
