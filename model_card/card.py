@@ -97,7 +97,7 @@ def _metadata(
         base_model=base if base and "/" in base else None,
         datasets=[dataset] if dataset and "/" in dataset else None,
         tags=[*TAGS, *(["ham10000"] if kind == "ham10000" else [])],
-        metrics=sorted({METRICS[name][0] for name in report["metrics"]}) if report else None,
+        metrics=sorted({METRICS[name].hub_type for name in report["metrics"]}) if report else None,
         eval_results=_eval_results(report, training) if report else None,
     )
 
@@ -111,8 +111,8 @@ def _eval_results(report: dict[str, Any], training: dict[str, Any] | None) -> li
             dataset_split=report["split"],
             dataset_revision=report["dataset_revision"],
             dataset_args={"fingerprint": report["dataset_fingerprint"], "n_images": report["n_images"]},
-            metric_type=METRICS[name][0],
-            metric_name=METRICS[name][1],
+            metric_type=METRICS[name].hub_type,
+            metric_name=METRICS[name].title,
             metric_value=metric["value"],
             metric_args={"interval_95": [metric["low"], metric["high"]]},
         )
