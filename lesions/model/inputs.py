@@ -31,20 +31,26 @@ class LesionImages(Dataset):
 
     With `augmentation`, an image looks different in each epoch. What it draws depends on the seed, the epoch and
     the row alone, so it is the same for any number of workers or processes, and after a resume.
-    With `keep`, an image is decoded and resized once, where memory allows.
+    With `keep`, an image is decoded and resized once, if memory allows. Forked workers share these images; workers
+    that start otherwise decode their own.
     """
 
     def __init__(
         self, rows: Any, processor: BaseImageProcessor, augmentation: Augmentation | None = None, keep: bool = False
     ) -> None:
         self.rows, self.processor, self.augmentation = rows, processor, augmentation
-        self.side, self.epoch = image_side(processor), 0
+        self.side = image_side(processor)
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
         self.levels = _levels(processor)
         self.kept = _keep(len(rows), self.side) if keep else None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker is sent that was not forked: not the kept images, which may be gigabytes."""
+        return {**self.__dict__, "kept": None}
+
     def set_epoch(self, epoch: int) -> None:
-        """To be called at the start of each epoch, before the data loader's workers start."""
-        self.epoch = epoch
+        """Call it at the start of each epoch, before an image of it is asked for."""
+        self.epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,7 +58,7 @@ class LesionImages(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         pixels, label = self._resized(index)
         if self.augmentation:
-            values = self.augmentation.draw(pixels, self.levels, self.epoch, index)
+            values = self.augmentation.draw(pixels, self.levels, int(self.epoch), index)
         else:
             values = cv2.LUT(pixels, self.levels[None])
         return {"pixel_values": torch.from_numpy(values).permute(2, 0, 1), "labels": label, "rows": index}

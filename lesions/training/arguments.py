@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -41,4 +42,6 @@ class LesionTrainingArguments(TrainingArguments):
         self.label_names = self.label_names or ["labels"]
         if not self.load_best_model_at_end:
             self.metric_for_best_model = None  # otherwise the Trainer would still look for a best one
+        if sys.platform == "linux" and self.dataloader_num_workers and not self.dataloader_multiprocessing_context:
+            self.dataloader_multiprocessing_context = "fork"  # workers share the kept images: see LesionImages
         super().__post_init__()

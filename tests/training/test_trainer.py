@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from conftest import ROOT
 from in_process import in_process
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 from transformers import TrainerControl, TrainerState
 
 from lesions.faults import InputError
@@ -153,6 +155,35 @@ def test_augmentation_depends_on_seed_epoch_and_row_alone(rows) -> None:
     second.set_epoch(1)
     assert not torch.equal(first[5]["pixel_values"], second[5]["pixel_values"])
     assert not torch.equal(first[5]["pixel_values"], LesionImages(rows["train"], processor)[5]["pixel_values"])
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+def test_workers_that_live_on_learn_the_epoch_and_are_not_sent_the_kept_images(rows, start: str) -> None:
+    images = LesionImages(rows["train"].select(range(12)), load_processor(DEMO), Augmentation(1, 48, 1), keep=True)
+    assert images.kept is not None and len(pickle.dumps(images)) < images.kept.nbytes / 4
+    loader = DataLoader(
+        images, 3, num_workers=1, persistent_workers=True, prefetch_factor=2, multiprocessing_context=start,
+        collate_fn=collate,
+    )  # fmt: skip
+    for epoch, side in enumerate((48, 64, 64)):
+        images.set_epoch(epoch)
+        loaded = torch.cat([batch["pixel_values"] for batch in loader])
+        assert loaded.shape == (12, 3, side, side)
+        assert all(torch.equal(loaded[row], images[row]["pixel_values"]) for row in range(12))
+
+
+def test_a_training_does_not_depend_on_its_workers(tmp_path: Path, rows) -> None:
+    """Nor on the epoch that they were started in: the second has larger images, drawn otherwise."""
+    options = {"num_train_epochs": 2, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    trainers = [
+        small_trainer(tmp_path / str(workers), rows, dataloader_num_workers=workers,
+                      dataloader_persistent_workers=workers > 0, **options)
+        for workers in (0, 2)
+    ]  # fmt: skip
+    for trainer in trainers:
+        trainer.train()
+    one, other = (trainer.model.state_dict() for trainer in trainers)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_class_weights() -> None:
