@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 def main() -> None:
     options, training = parse_options(__doc__)
 
-    from lesions.dataset import dataset_fingerprint, load_splits, title_of
+    from lesions.dataset import dataset_fingerprint, label_names, load_splits, title_of
     from lesions.hub import check_access, local_folder
     from lesions.model.half_precision import store_in_half
     from lesions.run_folder import CURVES, check_split, record_of
     from lesions.training.curves import save_training_curves
     from lesions.training.decision import decide
     from lesions.training.record import describe_training, save_record
-    from lesions.training.resume import describe_settings, find_checkpoint
+    from lesions.training.resume import describe_settings, find_checkpoint, sole_use
 
     settle_in(training)
     run, to = Path(training.output_dir), destination(training)
@@ -51,21 +52,22 @@ def main() -> None:
     sources = {name: record_of(local_folder(name, "model")) for name in options.learns_from}
     check_split(sources, title_of(options.dataset), fingerprint)
     identity = {"dataset_fingerprint": fingerprint, "settings": describe_settings(options, training)}
-    checkpoint = find_checkpoint(training, identity)
+    checkpoint = find_checkpoint(training, identity, label_names(dataset))
 
-    trainer, about = build_trainer(options, training, dataset)
-    record = {"status": "running", **identity, **about}
-    save_record(trainer, record)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with sole_use(run) if training.process_index == 0 else nullcontext():
+        trainer, about = build_trainer(options, training, dataset)
+        record = {"status": "running", **identity, **about}
+        save_record(trainer, record)
+        trainer.train(resume_from_checkpoint=checkpoint)
 
-    decided = decide(trainer, options.decision, list(record["train_counts"].values()))
-    trainer.save_model(_internal_call=True)  # with the decision; the best one, if one was asked for
-    save_record(trainer, record | {"status": "finished", **describe_training(trainer), **decided})
-    trainer.leave()
-    if trainer.is_world_process_zero():
-        store_in_half(run)
-        save_training_curves(run / CURVES, trainer.state.log_history)
-        finish(run, options.dataset, to)
+        decided = decide(trainer, options.decision, list(record["train_counts"].values()))
+        trainer.save_model(_internal_call=True)  # with the decision; the best one, if one was asked for
+        save_record(trainer, record | {"status": "finished", **describe_training(trainer), **decided})
+        trainer.leave()
+        if trainer.is_world_process_zero():
+            store_in_half(run)
+            save_training_curves(run / CURVES, trainer.state.log_history)
+            finish(run, options.dataset, to)
 
 
 def settle_in(training: LesionTrainingArguments) -> None:
@@ -144,7 +146,7 @@ def build_trainer(
     )
     print("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()))
     return trainer, {
-        **describe_model(options, training, model, None if options.from_scratch else record_of(folder)),
+        **describe_model(options, trainer, None if options.from_scratch else record_of(folder)),
         "dataset": describe_dataset(options.dataset, dataset),
         "train_counts": counts,
         "class_weights": {"scheme": options.class_weights, "weights": weights},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lesions.faults import Faults
+from lesions.faults import Faults, InputError
 from lesions.files import read_json
 
 RECORD, CURVES = "training.json", "training_curves.png"
@@ -13,8 +13,19 @@ EVALUATION, METRICS_FILE = "evaluation", "metrics.json"  # the folder of results
 
 
 def record_of(folder: Path) -> dict[str, Any] | None:
-    """The record of the run that made the model in `folder`; None if train.py did not make it."""
-    return read_json(folder / RECORD) if (folder / RECORD).is_file() else None
+    """The record of the run that made the model in `folder`; None if train.py did not make it.
+
+    Raises InputError if it is not a record that train.py wrote.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    needed = ("status", "dataset", "dataset_fingerprint", "settings", "base_model")
+    missing = needed if not isinstance(record, dict) else [name for name in needed if name not in record]
+    if missing:
+        raise InputError(f"{path} was not written by train.py, or is broken: it lacks {', '.join(missing)}")
+    return record
 
 
 def check_split(records: dict[str, dict[str, Any] | None], title: str, fingerprint: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from transformers import TrainingArguments
 
 from lesions.cpu import fast_bfloat16
+
+# Of transformers' names for what a training computes in.
+PRECISIONS = {"no": "float32", "bf16": "bfloat16 autocast", "fp16": "float16 autocast"}
 
 
 @dataclass
@@ -32,16 +36,40 @@ class LesionTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = False
     # The two-token DeiT takes no `labels`, so the Trainer can't read their name off its signature.
     label_names: list[str] | None = None
-    bf16: bool = fast_bfloat16()
+    # None: as `accelerate launch` says, or bfloat16 on a machine that is fast in it. The flag may stand alone.
+    bf16: bool | None = field(default=None, metadata={"nargs": "?", "const": True})
+    fp16: bool = False
     use_cpu: bool = not torch.accelerator.is_available()  # otherwise transformers refuses bf16 on a CPU
+    dataloader_multiprocessing_context: str | None = None
     dataloader_pin_memory: bool = torch.cuda.is_available()  # otherwise torch warns that no memory can be pinned
     seed: int = 42
 
     def __post_init__(self) -> None:
-        self.bf16 = self.bf16 and not self.fp16
+        self._choose_precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
         self.label_names = self.label_names or ["labels"]
         if not self.load_best_model_at_end:
             self.metric_for_best_model = None  # otherwise the Trainer would still look for a best one
         if sys.platform == "linux" and self.dataloader_num_workers and not self.dataloader_multiprocessing_context:
             self.dataloader_multiprocessing_context = "fork"  # workers share the kept images: see LesionImages
         super().__post_init__()
+
+    def _choose_precision(self, launched: str) -> None:
+        """Sets bf16 and fp16; `launched` is what `accelerate launch`, or its config file, has chosen.
+
+        It says `no` if nobody chose. Raises ValueError for another choice than the options'.
+        """
+        if launched not in PRECISIONS:
+            raise ValueError(
+                f"accelerate launch chose {launched}, which train.py does not know; choose no, bf16 or fp16"
+            )
+        if launched != "no" and (self.fp16 or self.bf16 is not None):
+            own = "fp16" if self.fp16 else "bf16" if self.bf16 else "no"
+            if own != launched:
+                raise ValueError(
+                    f"accelerate launch chose the precision {launched}, the options or the recipe {own}; leave out one"
+                )
+        if self.bf16 is None:
+            self.bf16 = launched == "bf16" or (launched == "no" and not self.fp16 and fast_bfloat16())
+        self.fp16 = self.fp16 or launched == "fp16"
+        if self.fp16 and self.use_cpu:
+            raise ValueError("float16 needs a GPU; on a CPU, train in float32 or with --bf16")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 
 def find_checkpoints(run: Path) -> list[Path]:
@@ -14,13 +15,17 @@ def find_checkpoints(run: Path) -> list[Path]:
 
 
 def what_is_broken(checkpoint: Path) -> str | None:
-    """The first fault of a checkpoint, of which a killed run may have saved a part only; None if it is whole."""
+    """The first fault of a checkpoint; None if a training can continue from it exactly as it would have gone on.
+
+    A killed run may have saved a part only, and --save_only_model leaves the optimizer out.
+    """
     from safetensors import SafetensorError, safe_open
 
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # saved last
-    except (OSError, ValueError) as error:
-        return f"trainer_state.json: {error}"
+    for name in ("trainer_state.json", "config.json"):  # the first is saved last
+        try:
+            read_dictionary(checkpoint / name)
+        except (OSError, ValueError) as error:
+            return f"{name}: {error}"
     weights = list(checkpoint.glob("*.safetensors"))
     for path in weights:
         try:
@@ -35,7 +40,19 @@ def what_is_broken(checkpoint: Path) -> str | None:
     broken += [path.name for path in parts if not (path / ".metadata").is_file()]
     if broken:
         return f"{', '.join(sorted(broken))}: not whole"
-    return None if weights or parts else "no weights"
+    if not weights and not parts:
+        return "no weights"
+    needed = ["scheduler.pt", "rng_state*.pth", *([] if parts else ["optimizer.pt"])]
+    missing = [name for name in needed if not any(checkpoint.glob(name))]
+    return f"{', '.join(missing)}: missing" if missing else None
+
+
+def read_dictionary(path: Path) -> dict[str, Any]:
+    """The content of a JSON file. Raises OSError, or ValueError unless it holds a dictionary."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON dictionary")
+    return content
 
 
 def last_whole_checkpoint(run: Path) -> Path | None:

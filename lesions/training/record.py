@@ -12,18 +12,14 @@ import torch
 from lesions.files import write_json
 from lesions.hub import public_name
 from lesions.run_folder import RECORD
+from lesions.training.arguments import PRECISIONS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from lesions.training.arguments import LesionTrainingArguments
     from lesions.training.options import TrainOptions
     from lesions.training.trainer import WeightedTrainer
 
 
-def describe_model(
-    options: TrainOptions, training: LesionTrainingArguments, model: PreTrainedModel, earlier: dict[str, Any] | None
-) -> dict[str, Any]:
+def describe_model(options: TrainOptions, trainer: WeightedTrainer, earlier: dict[str, Any] | None) -> dict[str, Any]:
     """The model and the machine; `earlier` is the record of the run that --model holds, if any."""
     # A run on the Hub is a base model under its own name; a run in a folder passes on what it started from.
     own_run = earlier and Path(options.model).is_dir()
@@ -31,12 +27,12 @@ def describe_model(
     return {
         "base_model": None if options.from_scratch else base,
         "earlier": {name: value for name, value in earlier.items() if name != "history"} if earlier else None,
-        "architecture": type(model).__name__,
-        "parameters": model.num_parameters(),
+        "architecture": type(trainer.model).__name__,
+        "parameters": trainer.model.num_parameters(),
         "teacher": [public_name(name) for name in options.teachers],
-        "precision": "bfloat16 autocast" if training.bf16 else "float32",
+        "precision": PRECISIONS[trainer.accelerator.mixed_precision],
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
-        "processes": training.world_size,
+        "processes": trainer.args.world_size,
         "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
     }
 

@@ -1,15 +1,18 @@
-"""Whether an interrupted run can be continued, and from where."""
+"""Whether an interrupted run can be continued, and from where; and that no two trainings share a folder."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from lesions.faults import Faults, InputError
-from lesions.files import read_json
 from lesions.hub import public_name
-from lesions.run_folder import RECORD
-from lesions.training.checkpoints import last_whole_checkpoint, what_is_broken
+from lesions.run_folder import RECORD, record_of
+from lesions.training.checkpoints import last_whole_checkpoint, read_dictionary, what_is_broken
 
 if TYPE_CHECKING:
     from lesions.training.arguments import LesionTrainingArguments
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
 DECISIVE = (
     *("model", "from_scratch", "new_head", "class_weights", "layer_decay", "side", "low_side", "low_epochs", "mixing"),
     *("teacher", "distillation", "distillation_alpha", "distillation_temperature"),
-    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
-    *("auto_find_batch_size", "dataloader_drop_last", "train_sampling_strategy", "ignore_data_skip"),
+    *("num_train_epochs", "max_steps", "whole_batch", "auto_find_batch_size", "dataloader_drop_last"),
+    *("train_sampling_strategy", "ignore_data_skip"),
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay", "max_grad_norm"),
     *("optim", "optim_args", "optim_target_modules", "adam_beta1", "adam_beta2", "adam_epsilon"),
     *("label_smoothing_factor", "neftune_noise_alpha", "seed", "data_seed", "full_determinism"),
@@ -29,32 +32,42 @@ DECISIVE = (
     *("eval_strategy", "eval_steps", "eval_delay", "save_strategy", "save_steps"),  # the choice of the best one
     *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
 )
+# How the images of a step, `whole_batch`, are divided over processes and time changes no weight but by rounding.
+RECORDED = (*DECISIVE, "per_device_train_batch_size", "gradient_accumulation_steps")
+
+LOCK = ".training.lock"
 
 
 def describe_settings(options: TrainOptions, training: LesionTrainingArguments) -> dict[str, Any]:
-    """The options of DECISIVE that have a value."""
+    """The options of RECORDED that have a value."""
     given = {**training.to_dict(), **vars(options), "model": public_name(options.model)}
     given["teacher"] = [public_name(name) for name in options.teacher or []] or None
-    return {name: value for name in DECISIVE if (value := given.get(name)) is not None}
+    steps, processes = training.gradient_accumulation_steps, training.world_size
+    given["whole_batch"] = training.train_batch_size * steps * processes
+    return {name: value for name in RECORDED if (value := given.get(name)) is not None}
 
 
-def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any]) -> str | None:
+def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any], labels: list[str]) -> str | None:
     """The checkpoint to continue; None to start a new run.
 
     A folder that holds an unfinished run with the same `identity` (settings and data) is always continued.
-    Raises InputError if `output_dir` holds anything else, or if the given checkpoint is missing or broken.
+    Raises InputError if `output_dir` holds anything else, or if the given checkpoint can't be continued.
     """
     output, asked = Path(training.output_dir), training.resume_from_checkpoint
+    if training.save_only_model:
+        print("--save_only_model: the checkpoints hold no optimizer state, so an interrupted run can't be continued")
+    files = {path.name for path in output.iterdir()} - {LOCK} if output.exists() else set()
+    if files and RECORD not in files:
+        raise InputError(f"{output} is not empty and holds no run of train.py; give another --output_dir")
     if asked and asked.lower() not in ("true", "last"):
-        if fault := what_is_broken(Path(asked)):
-            raise InputError(f"--resume_from_checkpoint {asked} is not a whole checkpoint-N folder of a run: {fault}")
+        if files and Path(asked).resolve().parent != output.resolve():
+            raise InputError(f"{output} holds another run than {asked}; give another --output_dir")
+        _check_checkpoint(Path(asked), labels)
         return asked
-    if not output.exists() or not any(output.iterdir()):
+    if not files:
         if asked:
             raise InputError(f"{output} holds no run to resume; leave --resume_from_checkpoint out to start one")
         return None
-    if not (output / RECORD).is_file():
-        raise InputError(f"{output} is not empty and holds no run of train.py; give another --output_dir")
     _check_same_run(output, identity)
     checkpoint = last_whole_checkpoint(output)
     if checkpoint is None:
@@ -64,8 +77,38 @@ def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any])
     return str(checkpoint)
 
 
+@contextmanager
+def sole_use(run: Path) -> Iterator[None]:
+    """Keeps other trainings out of the folder `run`. Raises InputError if one is running there."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / LOCK, timeout=0)  # the system releases it if the process is killed
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"another training is running in {run}; wait for it, or give another --output_dir") from error
+    try:
+        yield
+    finally:
+        lock.release()
+        (run / LOCK).unlink(missing_ok=True)
+
+
+def _check_checkpoint(checkpoint: Path, labels: list[str]) -> None:
+    if fault := what_is_broken(checkpoint):
+        raise InputError(
+            f"--resume_from_checkpoint {checkpoint} is not a whole checkpoint-N folder of a run: {fault}\n"
+            "Give another one, or leave it out"
+        )
+    found = list(read_dictionary(checkpoint / "config.json").get("id2label", {}).values())
+    if found != labels:
+        raise InputError(
+            f"--resume_from_checkpoint {checkpoint} distinguishes {', '.join(map(str, found))}; the data set has "
+            f"{', '.join(labels)}. To start a new run from it, give it as --model, with --new_head"
+        )
+
+
 def _check_same_run(output: Path, identity: dict[str, Any]) -> None:
-    record = read_json(output / RECORD)
+    record = record_of(output) or {}
     if record["status"] == "finished":
         raise InputError(
             f"{output} holds a finished run; give another --output_dir, or delete the folder to train again"

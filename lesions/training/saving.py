@@ -57,7 +57,15 @@ class WholeSavingTrainer(Trainer):
         `from_pretrained`. Its Trainer reads the file as it is, and not strictly: it would put the checkpoint's heads
         on a backbone of other weights, and only warn.
         """
-        saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        try:
+            # The running model's own config: that in the folder may be of another model.
+            saved, report = type(self.model).from_pretrained(
+                folder, config=self.model.config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
+        except RuntimeError as error:  # sizes that differ
+            raise InputError(f"the weights in {folder} are of another model: {error}") from error
+        if report["missing_keys"]:
+            raise InputError(f"{folder} lacks weights of this model: {sorted(report['missing_keys'])[:5]}")
         self.model.load_state_dict(saved.state_dict())
 
     def create_model_card(self, *args: Any, **options: Any) -> None:

@@ -17,6 +17,7 @@ from in_process import in_process
 from safetensors.torch import load_file
 
 from lesions.training.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
+from lesions.training.resume import LOCK, sole_use
 
 # Mixing, smaller images at first and a rate a layer: all that a resume has to bring back.
 OPTIONS = ("--mixing", "0.5", "--low_side", "48", "--low_epochs", "1", "--layer_decay", "0.9", "--seed", "7")
@@ -84,14 +85,18 @@ def test_a_truncated_checkpoint_is_passed_over(
     (run / "training.json").write_text(json.dumps(record | {"status": "running"}))
     latest, before = find_checkpoints(run)[:2]
     assert what_is_broken(latest) is None
-    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json", "rng_state.pth"):
+    for name in ("config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"):
+        (latest / name).rename(run / "aside")
+        assert what_is_broken(latest).startswith(name.split(".")[0])
+        (run / "aside").rename(latest / name)
+    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json", "rng_state.pth", "config.json"):
         content = (latest / name).read_bytes()
         (latest / name).write_bytes(content[: len(content) // 2])
         assert name in what_is_broken(latest)
         assert last_whole_checkpoint(run) == before
         assert f"{latest} is not whole ({name}" in capsys.readouterr().out
         (latest / name).write_bytes(content)
-    (latest / "optimizer.pt").write_bytes(b"")
+    (latest / "scheduler.pt").unlink()
     stdout = in_process(*arguments(run, sample)).stdout
     assert f"{latest} is not whole" in stdout and f"continuing {before}" in stdout
     assert_alike(whole, run)
@@ -113,6 +118,53 @@ def test_a_full_disk_leaves_the_last_checkpoint_usable(whole: Path, killed: Path
     assert "could not be written" in done.stderr and f"the last whole one: {kept}" in done.stderr
     in_process(*arguments(run, sample))
     assert_alike(whole, run)
+
+
+def test_a_checkpoint_is_continued_in_a_new_folder_or_its_own_and_never_over_other_files(
+    whole: Path, sample: Path, tmp_path: Path
+) -> None:
+    from_five = ("--resume_from_checkpoint", str(whole / "checkpoint-5"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    error = in_process(*arguments(tmp_path / "mine", sample, *from_five), check=2).stderr
+    assert "is not empty and holds no run of train.py" in error
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["README.md"]
+    other = shutil.copytree(whole, tmp_path / "other")
+    assert "holds another run than" in in_process(*arguments(other, sample, *from_five), check=2).stderr
+    assert_alike(whole, other)
+    in_process(*arguments(tmp_path / "new", sample, *from_five))
+    assert_alike(whole, tmp_path / "new")
+
+    checkpoint = shutil.copytree(whole / "checkpoint-5", tmp_path / "checkpoint-5")
+    given = arguments(tmp_path / "newer", sample, "--resume_from_checkpoint", str(checkpoint))
+    (checkpoint / "optimizer.pt").unlink()
+    assert "optimizer.pt: missing" in in_process(*given, check=2).stderr
+    shutil.copy(whole / "checkpoint-5" / "optimizer.pt", checkpoint)
+    config = json.loads((checkpoint / "config.json").read_text())
+    del config["id2label"]["6"]
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    assert "distinguishes akiec, bcc, bkl, df, mel, nv; the data set" in in_process(*given, check=2).stderr
+    assert not (tmp_path / "newer").exists()
+
+
+def test_a_run_that_keeps_no_optimizer_state_says_so_before_it_trains(sample: Path, tmp_path: Path) -> None:
+    given = [*arguments(tmp_path / "run", sample, "--save_only_model"), "--max_steps", "5"]
+    stdout = in_process(*given).stdout
+    assert stdout.index("so an interrupted run can't be continued") < stdout.index("class weights:")
+    assert "optimizer.pt" in what_is_broken(tmp_path / "run" / "checkpoint-5")
+
+
+def test_a_second_training_in_the_same_folder_is_refused(killed: Path, sample: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(killed, tmp_path / "run")
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != LOCK}
+
+    before = files()
+    with sole_use(run):
+        assert "another training is running in" in in_process(*arguments(run, sample), check=2).stderr
+        assert files() == before
+    assert not (run / LOCK).exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_images_and_checkpoint(

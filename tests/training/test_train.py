@@ -67,9 +67,10 @@ def test_tensorboard_gets_every_evaluation(sample: Path, tmp_path: Path) -> None
 
 
 def test_accelerate_launch(sample: Path, tmp_path: Path) -> None:
-    command("-m", "accelerate.commands.launch", "--num_processes", 1, "train.py", "recipes/demo.yaml", "--dataset",
-            sample, "--output_dir", tmp_path / "run", *QUICK)  # fmt: skip
-    assert json.loads((tmp_path / "run" / "training.json").read_text())["steps"] == 2
+    command("-m", "accelerate.commands.launch", "--num_processes", 1, "--mixed_precision", "bf16", "train.py",
+            "recipes/demo.yaml", "--dataset", sample, "--output_dir", tmp_path / "run", *QUICK)  # fmt: skip
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert record["steps"] == 2 and record["precision"] == "bfloat16 autocast" and record["settings"]["bf16"] is True
 
 
 def test_refuses_an_output_folder_that_holds_another_run(run: Path, sample: Path, tmp_path: Path) -> None:

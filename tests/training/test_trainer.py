@@ -24,7 +24,7 @@ from transformers import TrainerControl, TrainerState
 from lesions.faults import InputError
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import load_for_training, load_processor
-from lesions.training.arguments import LesionTrainingArguments
+from lesions.training.arguments import PRECISIONS, LesionTrainingArguments
 from lesions.training.augmentation import Augmentation
 from lesions.training.callbacks import EpochProgress
 from lesions.training.class_weights import class_weights
@@ -184,6 +184,32 @@ def test_a_training_does_not_depend_on_its_workers(tmp_path: Path, rows) -> None
         trainer.train()
     one, other = (trainer.model.state_dict() for trainer in trainers)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("launched", "options", "computes_in"),
+    [
+        ("no", {"bf16": False}, "no"),
+        ("no", {"bf16": True}, "bf16"),
+        ("bf16", {}, "bf16"),
+        ("bf16", {"bf16": True}, "bf16"),
+        ("bf16", {"bf16": False}, "accelerate launch chose the precision bf16, the options or the recipe no"),
+        ("bf16", {"fp16": True}, "accelerate launch chose the precision bf16, the options or the recipe fp16"),
+        ("fp16", {"bf16": True}, "accelerate launch chose the precision fp16, the options or the recipe bf16"),
+        ("fp16", {}, "float16 needs a GPU"),
+        ("fp8", {}, "accelerate launch chose fp8"),
+    ],
+)
+def test_the_precision_is_the_launchers_or_the_options_and_never_both(
+    launched: str, options: dict[str, bool], computes_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    if computes_in in PRECISIONS:
+        training = LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **options)
+        assert training.mixed_precision == computes_in and training.bf16 == (computes_in == "bf16")
+    else:
+        with pytest.raises(ValueError, match=computes_in):
+            LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **options)
 
 
 def test_class_weights() -> None:
