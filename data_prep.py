@@ -24,8 +24,8 @@ from lesions.data.audit import describe, summary
 from lesions.data.dataset_card import render_dataset_card
 from lesions.data.duplicates.contact_sheet import save_contact_sheet
 from lesions.data.duplicates.groups import describe_merges, find_merges, no_merges
-from lesions.data.external import leave_out_by_content, leave_out_by_id, read_external_test
-from lesions.data.left_out import LeftOut
+from lesions.data.extra import check_left, leave_out_known, leave_out_leaks, leave_out_of_tests, read_extra
+from lesions.data.left_out import UNREADABLE, LeftOut
 from lesions.data.metadata import add_paths, read_metadata
 from lesions.data.options import Options, parse_options
 from lesions.data.sources.source import Source, open_source
@@ -48,15 +48,18 @@ def main() -> None:
     columns = options.image_column, options.label_column, options.group_column
     with open_source(options.source, options.cache_dir, options.metadata, *columns) as source:
         table, classes, left_out = read_tables(source, options)
+        paths = dict(zip(table["image_id"], table["path"], strict=True))
         searched = options.audit != "off" and not source.synthetic  # no synthetic lesion is drawn twice
-        pairs = find_merges(table, options.num_proc) if searched else no_merges()
-        table, pairs, known = leave_out_by_content(table, pairs)
-        joined = pairs if options.audit == "merge" else pairs.head(0)
-        table = divide(table, joined, options.seed, options.folds, options.fold)
-        audit = describe(options, source, classes, table, [*left_out, *known])
+        pairs = find_merges(table.drop_duplicates("image_id"), options.num_proc) if searched else no_merges()
+        table = leave_out_of_tests(table, pairs, left_out)
+        merged = pairs if options.audit == "merge" else no_merges()
+        table = divide(table, merged, options.seed, options.folds, options.fold)
+        table = leave_out_leaks(table, pairs, left_out)
+        check_left(table, options.extra_train)
+        audit = describe(options, source, classes, table, left_out)
         audit["duplicates"] = describe_merges(table, pairs, options.audit if searched else "off")
         with whole_folder(options.output) as folder:
-            write_dataset(folder, table, pairs, audit, options)
+            write_dataset(folder, table, pairs, paths, audit, options)
     print("\n".join(summary(audit)))
     print(f"\n{options.output} is ready. Next:")
     print(f"  accelerate launch train.py recipes/deit-tiny.yaml --dataset {options.output} --output_dir runs/deit-tiny")
@@ -75,15 +78,15 @@ def check_output(output: Path) -> None:
 def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[str], list[LeftOut]]:
     """One table of all images, with the `path` of each and its `split` if it already has one; the diagnoses; and the
     images that are left out. Raises InputError that names every fault."""
-    faults = Faults()
-    table = read_metadata(source.tables, faults, source.columns, source.classes).assign(split=UNDIVIDED)
-    table = add_paths(table, source.folder, faults)
+    faults, left_out = Faults(), list[LeftOut]()
+    mixed = left_out if source.mixed else None
+    table = read_metadata(source.tables, faults, source.columns, source.classes, mixed, source.title)
+    table = add_paths(table, source.folder, faults).assign(split=UNDIVIDED, source=source.title)
     classes = sorted(source.classes or set(table["dx"]))
-    left_out: list[LeftOut] = []
-    for test in options.extra_test:
-        rows, known = leave_out_by_id(read_external_test(test, classes, faults), table)
+    extras = [(test, test.name) for test in options.extra_test] + [(extra, "train") for extra in options.extra_train]
+    for extra, split in extras:
+        rows = leave_out_known(read_extra(extra, split, classes, faults, left_out), table, left_out)
         table = pd.concat([table, rows], ignore_index=True)
-        left_out += known
     # The split must not depend on images that are skipped, and one run must report all faults. In any other case an
     # unreadable image turns up when it is stored, and none is decoded only to check it.
     if faults.by_kind or options.on_bad_image == "skip":
@@ -91,17 +94,25 @@ def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[st
         if options.on_bad_image == "error":
             faults.add("image unreadable", *(f"{path}: {why}" for path, why in bad.items()))
         unreadable = table["path"].isin(bad)
-        left_out += [LeftOut(row.image_id, bad[row.path]) for row in table[unreadable].itertuples()]
+        left_out += [
+            LeftOut(row.image_id, row.split, row.source, UNREADABLE, bad[row.path])
+            for row in table[unreadable].itertuples()
+        ]
         table = table[~unreadable].reset_index(drop=True)
     faults.raise_if_any(ADVICE)
     return table, classes, left_out
 
 
 def write_dataset(
-    folder: Path, table: pd.DataFrame, pairs: pd.DataFrame, audit: dict[str, Any], options: Options
+    folder: Path,
+    table: pd.DataFrame,
+    pairs: pd.DataFrame,
+    paths: dict[str, Path],
+    audit: dict[str, Any],
+    options: Options,
 ) -> None:
-    """Writes everything that the data set consists of into `folder`. Raises InputError for images that can't be
-    decoded."""
+    """Writes everything that the data set consists of into `folder`; `paths` are the originals of all images, also of
+    those that are left out. Raises InputError for images that can't be decoded."""
     from lesions.data.parquet import read_images, write_splits  # pulls in `datasets`: not for --help
 
     faults = Faults()
@@ -113,9 +124,8 @@ def write_dataset(
         table[columns].to_csv(partial_file, index=False, lineterminator="\n")
     stored = partial(read_images, folder / "data")
     if len(pairs):
-        images = dict(zip(table["image_id"], table["path"], strict=True))
-        images |= stored({*pairs["image_id"], *pairs["other_image_id"]})
-        save_contact_sheet(folder / "audit_pairs.png", pairs, images)
+        images = stored({*pairs["image_id"], *pairs["other_image_id"]})
+        save_contact_sheet(folder / "audit_pairs.png", pairs, {**paths, **images})
     readings = []
     if options.explore:
         from lesions.data.exploration.page import explore  # pulls in Matplotlib

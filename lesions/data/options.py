@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesions.data.external import ExternalTest
+from lesions.data.extra import FORM, ExtraSet
 from lesions.data.sources.source import ARCHIVES, HUB, SAMPLE
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "deit-ham10000"
@@ -24,7 +24,9 @@ class Options:
     image_column: str | None
     label_column: str | None
     group_column: str | None
-    extra_test: list[ExternalTest]
+    extra_train: list[ExtraSet]
+    extra_test: list[ExtraSet]
+    license: list[tuple[str, str]]  # of a source, by name
     on_bad_image: str  # error or skip
     seed: int
     audit: str  # merge, report or off
@@ -52,6 +54,9 @@ def parse_options(description: str | None) -> Options:
         parser.error("--folds must be at least 2, and --fold one of 0 to --folds - 1")
     if options.push_to_hub != bool(options.hub_dataset_id):
         parser.error("--push_to_hub and --hub_dataset_id go together")
+    names = {"source", *(extra.name for extra in (*options.extra_train, *options.extra_test))}
+    if unknown := [name for name, _ in options.license if name not in names]:
+        parser.error(f"--license {unknown[0]}=...: there is no such set; there are {', '.join(sorted(names))}")
     if options.metadata and options.source in (SAMPLE, *ARCHIVES):
         parser.error("--metadata needs a folder as --source")
     return options
@@ -78,13 +83,34 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
     add("--label_column", help="column of the diagnosis (default: dx)")
     add("--group_column", help="column of the lesion or patient id, which is never split (default: lesion_id)")
     add(
-        "--extra_test",
-        type=ExternalTest.parse,
+        "--extra_train",
+        type=ExtraSet.parse,
         action="append",
         default=[],
-        metavar="NAME=DIR[:GROUND_TRUTH.csv]",
+        metavar=FORM,
+        help="one more set for the training split; the validation and test splits stay the same. TABLE is HAM10000's "
+        "metadata, ISIC one-hot, or the ISIC Archive's metadata.csv; a second table adds columns such as the skin "
+        "tone. Images that are not dermoscopic, have other diagnoses, or show a lesion that is evaluated on are left "
+        "out and counted. @0.5 takes half of its lesions. Can be repeated",
+    )
+    add(
+        "--extra_test",
+        type=ExtraSet.parse,
+        action="append",
+        default=[],
+        metavar=FORM,
         help="one more split to evaluate on, such as the ISIC 2018 test set. Its images of lesions that are in the "
-        "data set are left out. Can be repeated",
+        "data set are left out. @0.2 takes a fifth of its lesions, always the same; --extra_train of the same set "
+        "then takes the others. Can be repeated",
+    )
+    add(
+        "--license",
+        type=_license,
+        action="append",
+        default=[],
+        metavar="NAME=TEXT",
+        help="license and attribution of an extra set, or of `source`, for the card, if its table lacks them. "
+        "Can be repeated",
     )
     add(
         "--on_bad_image",
@@ -92,6 +118,13 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
         default="error",
         help="`skip` leaves out images that can't be decoded, and lists them in audit.json (default: error)",
     )
+
+
+def _license(text: str) -> tuple[str, str]:
+    name, found, license = text.partition("=")
+    if not (name and found and license):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=TEXT, such as isic2017='CC0 1.0, Codella et al. 2018'")
+    return name, license
 
 
 def _add_split(group: argparse._ArgumentGroup) -> None:

@@ -21,8 +21,8 @@ ROWS_IN_A_GROUP = 100  # small row groups: the Hub's viewer and random access re
 BYTES_IN_A_FILE = 400_000_000
 
 
-def features(classes: Sequence[str]) -> Features:
-    """The columns of the data set, with `classes` as the names of the labels."""
+def features(classes: Sequence[str], optional: Sequence[str] = ()) -> Features:
+    """The columns of the data set, with `classes` as the names of the labels; the `optional` ones are strings."""
     return Features(
         {
             "image": Image(),
@@ -33,8 +33,15 @@ def features(classes: Sequence[str]) -> Features:
             "age": Value("float32"),
             "sex": Value("string"),
             "localization": Value("string"),
+            **{name: Value("string") for name in optional},
         }
     )
+
+
+def _optional_columns(table: pd.DataFrame) -> list[str]:
+    """Columns that HAM10000 alone does not need: the source if there are several, the skin tone if any is known."""
+    several = table["source"].nunique() > 1
+    return ["source"] * several + ["skin_tone"] * bool((table["skin_tone"] != "unknown").any())
 
 
 def write_splits(
@@ -60,15 +67,14 @@ def write_splits(
             sizes.append(f"{image.width} x {image.height}")
             yield image.content
 
-    images = stored()
+    images, columns = stored(), features(classes, _optional_columns(table))
     for split in names:
-        _write_split(folder, split, table[table["split"] == split], classes, images)
+        _write_split(folder, split, table[table["split"] == split], columns, images)
     return pd.Series(sizes, index=ordered.index)
 
 
-def _write_split(folder: Path, split: str, rows: pd.DataFrame, classes: Sequence[str], images: Iterator[bytes]) -> None:
+def _write_split(folder: Path, split: str, rows: pd.DataFrame, columns_of: Features, images: Iterator[bytes]) -> None:
     """Writes one split, with one of `images` for each row; only one row group of them is in memory at a time."""
-    columns_of = features(classes)
     schema = columns_of.arrow_schema
     files: list[Path] = []
     writer: pq.ParquetWriter | None = None

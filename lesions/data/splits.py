@@ -18,8 +18,13 @@ def divide(table: pd.DataFrame, pairs: pd.DataFrame, seed: int, folds: int = 0, 
     """`table` with its columns `group_id` and `split` filled; rows that already have a split keep it.
 
     A group is a lesion, or several that `pairs` join. With `folds`, number `fold` of them is the validation split.
+    Extra training images have no say in this: they get no group here, so that the same lesions of the source are in
+    each split with and without them.
     """
-    table = table.assign(group_id=group_lesions(table, pairs))
+    extra = table["split"] == "train"
+    others = table[~extra]
+    closed = pairs["image_id"].isin(others["image_id"]) & pairs["other_image_id"].isin(others["image_id"])
+    table = table.assign(group_id=group_lesions(others, pairs[closed])).fillna({"group_id": UNDIVIDED})
     undivided = table["split"] == UNDIVIDED
     own = table[undivided]
     split = split_into_folds(own, seed, folds, fold) if folds else split_by_group(own, seed)

@@ -18,9 +18,10 @@ from hub_server import HubServer, Repository
 from kagglesdk import kaggle_env
 from PIL import Image as Pillow
 
+from lesions.data.isic_archive import ISIC_DIAGNOSES
 from lesions.data.sources import downloads
 from lesions.data.sources.dataverse import from_dataverse
-from lesions.data.sources.isic import ISIC_DIAGNOSES, from_isic
+from lesions.data.sources.isic import from_isic
 from lesions.data.sources.kaggle import from_kaggle
 from lesions.diagnoses import CODES
 from lesions.faults import InputError

@@ -5,29 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-# What `python -m lesions.data.duplicates` found in HAM10000: columns image_id, other_image_id, score.
+# What the search found in HAM10000, and in MILK10k against HAM10000 and itself: image_id, other_image_id, score.
+# Every image of MILK10k that was searched is listed, also one without a pair.
 PUBLISHED_PAIRS = Path(__file__).parent / "ham10000.csv"
+MILK10K_PAIRS = Path(__file__).parent / "milk10k.csv"
 HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all ids between are HAM10000's too
 
 
 def find_merges(table: pd.DataFrame, processes: int) -> pd.DataFrame:
     """All pairs of images in `table` that show one lesion under two ids, with the lesion and diagnosis of each.
 
-    Those within HAM10000 come from the published list; every other image is searched for by content, which takes
-    some minutes per ten thousand. Raises InputError that names every image that can't be decoded.
+    Those within HAM10000 and MILK10k come from the published lists; every other image is searched for by content,
+    which takes some minutes per ten thousand. Raises InputError that names every image that can't be decoded.
     """
-    pairs = pd.read_csv(PUBLISHED_PAIRS)
+    milk10k = pd.read_csv(MILK10K_PAIRS)
+    pairs = pd.concat([pd.read_csv(PUBLISHED_PAIRS), milk10k.dropna()], ignore_index=True)
     names = table["image_id"]
-    unsearched = ~(names.between(*HAM10000_IDS) & (names.str.len() == len(HAM10000_IDS[0])))
+    ham10000 = names.between(*HAM10000_IDS) & (names.str.len() == len(HAM10000_IDS[0]))
+    unsearched = ~(ham10000 | names.isin(milk10k["image_id"]))
     if unsearched.any():
         from lesions.data.duplicates.search import find_pairs  # pulls in OpenCV
 
         pairs = pd.concat([pairs, find_pairs(table, processes, unsearched)], ignore_index=True)
-    return describe_pairs(pairs, table)
+    return describe_pairs(pairs.astype({"score": int}), table)
 
 
 def no_merges() -> pd.DataFrame:
@@ -47,28 +52,41 @@ def describe_pairs(pairs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return pairs[pairs["lesion_id"] != pairs["other_lesion_id"]].reset_index(drop=True)
 
 
-def group_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """The group of each row: its lesion_id, or the first of the lesion_ids that `pairs` join to it.
+def joined(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Those of `pairs` that make their lesions one group.
 
-    Pairs with two diagnoses join nothing: one of the two labels must be wrong, and a person must decide which.
+    Pairs with two diagnoses do not: one of the two labels must be wrong, and a person must decide which.
     """
-    lesions = pd.Index(sorted(table["lesion_id"].unique()))
-    joined = pairs[pairs["dx"] == pairs["other_dx"]]
-    first, second = lesions.get_indexer(joined["lesion_id"]), lesions.get_indexer(joined["other_lesion_id"])
-    graph = coo_matrix(([1] * len(first), (first, second)), shape=(len(lesions), len(lesions)))
-    component = pd.Series(connected_components(graph, directed=False)[1], index=lesions)
-    leader = pd.Series(lesions, index=lesions).groupby(component).transform("first")
-    return table["lesion_id"].map(leader)
+    return pairs[pairs["dx"] == pairs["other_dx"]]
+
+
+def connect_lesions(lesions: pd.Series, pairs: pd.DataFrame) -> pd.Series:
+    """A number for each of `lesions` (ids, which may repeat), the same for all that `pairs` connect."""
+    names = pd.Index(sorted(lesions.unique()))
+    first, second = names.get_indexer(pairs["lesion_id"]), names.get_indexer(pairs["other_lesion_id"])
+    known = (first >= 0) & (second >= 0)
+    edges = (np.ones(known.sum()), (first[known], second[known]))
+    number = connected_components(coo_matrix(edges, shape=(len(names), len(names))), directed=False)[1]
+    return lesions.map(pd.Series(number, index=names))
+
+
+def group_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """The group of each row: its lesion_id, or the first of the lesion_ids that `pairs` join to it."""
+    return table["lesion_id"].groupby(connect_lesions(table["lesion_id"], joined(pairs))).transform("min")
 
 
 def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, audit: str) -> dict[str, Any]:
-    """What audit.json says: every pair with its evidence, and how many lie in two splits. `table` has the splits."""
+    """What audit.json says: every pair with its score, and how many of those that are left are in two splits.
+
+    `table` has the splits and the groups; it may lack images of `pairs`, which were left out.
+    """
     split = table.set_index("image_id")["split"]
-    across = split.loc[pairs["image_id"]].to_numpy() != split.loc[pairs["other_image_id"]].to_numpy()
+    kept = pairs[pairs["image_id"].isin(split.index) & pairs["other_image_id"].isin(split.index)]
+    across = split.loc[kept["image_id"]].to_numpy() != split.loc[kept["other_image_id"]].to_numpy()
     return {
         "audit": audit,
         "lesions_merged": int(table["lesion_id"].nunique() - table["group_id"].nunique()),
         "pairs_across_splits": int(across.sum()),
-        "pairs_with_two_diagnoses": int((pairs["dx"] != pairs["other_dx"]).sum()),
+        "pairs_with_two_diagnoses": int((kept["dx"] != kept["other_dx"]).sum()),
         "pairs": pairs.to_dict("records"),
     }

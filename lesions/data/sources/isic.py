@@ -13,26 +13,13 @@ import pandas as pd
 import requests
 from tqdm import tqdm
 
+from lesions.data.isic_archive import LEVELS, class_of
 from lesions.data.metadata import METADATA, finish_metadata
 from lesions.data.sources.downloads import THREADS, check_space, download, get_json, open_session
 from lesions.faults import Faults, InputError
 
 ISIC_API = "https://api.isic-archive.com/api/v2/"
 ISIC_COLLECTION = "HAM10000"
-# The ISIC Archive's names, of any level of its tree of diagnoses, for those of HAM10000.
-ISIC_DIAGNOSES = {
-    "Nevus": "nv",
-    "Malignant melanocytic proliferations (Melanoma)": "mel",
-    "Basal cell carcinoma": "bcc",
-    "Solar or actinic keratosis": "akiec",
-    "Squamous cell carcinoma in situ": "akiec",
-    "Pigmented benign keratosis": "bkl",
-    "Seborrheic keratosis": "bkl",
-    "Solar lentigo": "bkl",
-    "Lichen planus like keratosis": "bkl",
-    "Dermatofibroma": "df",
-    "Benign soft tissue proliferations - Vascular": "vasc",
-}
 
 
 def from_isic(cache: Path) -> Path:
@@ -77,10 +64,10 @@ def _suffix(url: str) -> str:
 
 def _isic_row(image: dict[str, Any], faults: Faults) -> dict[str, Any]:
     clinical = image["metadata"]["clinical"]
-    diagnoses = [clinical.get(f"diagnosis_{level}") for level in (5, 4, 3, 2, 1)]
-    code = next((ISIC_DIAGNOSES[name] for name in diagnoses if name in ISIC_DIAGNOSES), None)
+    names = [clinical[level] for level in LEVELS if clinical.get(level)]
+    code = class_of(names)
     if code is None:
-        faults.add("diagnosis unknown to HAM10000", f"{image['isic_id']}: {next(filter(None, diagnoses), 'none')}")
+        faults.add("diagnosis unknown to HAM10000", f"{image['isic_id']}: {names[0] if names else 'none'}")
     return {
         "lesion_id": clinical.get("lesion_id"),
         "image_id": image["isic_id"],

@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lesions.data.metadata import Columns, find_metadata
+from lesions.data.metadata import Columns, find_metadata, is_archive_table
 from lesions.data.sources import sample
 from lesions.diagnoses import CODES
 from lesions.faults import InputError
 
 SAMPLE, HUB = "sample", "hub:"
+SYNTHETIC = "Synthetic lesions (not real)"
 ARCHIVES = ("kaggle", "isic", "dataverse")
 
 
@@ -28,6 +29,7 @@ class Source:
     classes: Sequence[str] | None  # the diagnoses that may occur; None: any
     title: str
     synthetic: bool = False
+    mixed: bool = False  # the table may hold other image types and diagnoses, which are left out and counted
 
     def describe(self) -> dict[str, Any]:
         """What audit.json and the cards say of it."""
@@ -53,8 +55,7 @@ def open_source(
         with TemporaryDirectory(prefix="synthetic-lesions-") as name:
             folder = Path(name)
             sample.draw_sample(folder)
-            title = "Synthetic lesions (not real)"
-            yield Source(folder, [find_metadata(folder)], Columns(), CODES, title, synthetic=True)
+            yield Source(folder, [find_metadata(folder)], Columns(), CODES, SYNTHETIC, synthetic=True)
         return
     if name.startswith(HUB):
         from lesions.data.sources.hub_dataset import from_hub
@@ -66,13 +67,18 @@ def open_source(
     folder = _archive(name, cache) if name in ARCHIVES else Path(name)
     if not folder.is_dir():
         raise InputError(
-            f"there is no folder {folder}: --source takes a folder with HAM10000_metadata.csv and the images "
-            f"anywhere below it, {', '.join(ARCHIVES)}, {HUB}REPO, or `{SAMPLE}` for the built-in synthetic lesions"
+            f"there is no folder {folder}: --source takes a folder with HAM10000_metadata.csv, or the ISIC Archive's "
+            f"metadata.csv, and the images anywhere below it; {', '.join(ARCHIVES)}; {HUB}REPO; or `{SAMPLE}` for the "
+            "built-in synthetic lesions"
         )
     if metadata:
         yield Source(folder, list(metadata), columns, None, folder.resolve().name)
+        return
+    table = find_metadata(folder)
+    if is_archive_table(table):
+        yield Source(folder, [table], columns, CODES, folder.resolve().name, mixed=True)
     else:
-        yield Source(folder, [find_metadata(folder)], columns, CODES, "HAM10000")
+        yield Source(folder, [table], columns, CODES, "HAM10000")
 
 
 def _archive(name: str, cache: Path) -> Path:

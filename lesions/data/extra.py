@@ -1,0 +1,142 @@
+"""Extra sets: images of another origin, to evaluate on (`--extra_test`) or to train on as well (`--extra_train`).
+
+No lesion of an extra test set may be in the data set, and no extra training image may show a lesion of the validation
+split, of the test split or of an extra test set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lesions.data.duplicates.groups import connect_lesions, joined
+from lesions.data.left_out import COPY, LeftOut
+from lesions.data.metadata import add_paths, find_metadata, is_archive_table, read_metadata
+from lesions.data.splits import UNDIVIDED
+from lesions.dataset import SHARES
+from lesions.faults import Faults, InputError
+
+FORM = "NAME=DIR[:TABLE.csv[:TABLE.csv]][@SHARE]"
+
+
+@dataclass(frozen=True)
+class ExtraSet:
+    """A set as `--extra_test` and `--extra_train` name it."""
+
+    name: str
+    folder: Path
+    tables: tuple[Path, ...]
+    share: float = 1.0  # of its lesions
+
+    @classmethod
+    def parse(cls, text: str) -> ExtraSet:
+        """From `NAME=DIR[:TABLE.csv[:TABLE.csv]][@SHARE]`. Raises ArgumentTypeError."""
+        found = re.fullmatch(r"(\w+)=(.+?)((?::[^:]+\.csv)*)(?:@(0?\.\d+|1))?", text)
+        if not found or found[1] in SHARES:
+            raise ArgumentTypeError(f"{text!r} is not {FORM}, where NAME is a word and none of {[*SHARES]}")
+        name, folder, tables, share = found.groups()
+        return cls(name, Path(folder), tuple(map(Path, tables.split(":")[1:])), float(share or 1))
+
+
+def read_extra(
+    extra: ExtraSet, split: str, classes: Sequence[str], faults: Faults, left_out: list[LeftOut]
+) -> pd.DataFrame:
+    """The table of the set, as `read_metadata` gives it, with `split`, `source` and the `path` of each image; notes
+    every fault in `faults`.
+
+    Each of its tables is in its folder, or anywhere else; without one, it is the metadata file there. Images that are
+    not dermoscopic or have none of the `classes` go to `left_out`, except that a diagnosis outside the classes is a
+    fault in a test set whose table is not the ISIC Archive's: it is more likely a matter of spelling.
+    """
+    if not extra.folder.is_dir():
+        raise InputError(f"there is no folder {extra.folder}: write {FORM}")
+    tables = [extra.folder / table if (extra.folder / table).is_file() else table for table in extra.tables]
+    tables = tables or [find_metadata(extra.folder)]
+    if split == "train" or is_archive_table(tables[0]):
+        table = read_metadata(tables, faults, classes=classes, left_out=left_out, source=extra.name)
+    else:
+        table = read_metadata(tables, faults, classes=None)
+        unknown = table[~table["dx"].isin(classes)]
+        faults.add(
+            f"diagnosis in {extra.name} that the training data lack (they have {', '.join(classes)})",
+            *(unknown["image_id"] + ": " + unknown["dx"]),
+        )
+    if extra.share < 1:
+        table = table[table["lesion_id"].map(_position) < extra.share]
+    table = add_paths(table, extra.folder, faults, f"image of {extra.name} missing")
+    return table.assign(split=split, source=extra.name)
+
+
+def _position(lesion: str) -> float:
+    """Where in [0, 1) a lesion is: a number that depends on its id alone, so that a share is the same every time."""
+    return int.from_bytes(hashlib.sha256(lesion.encode()).digest()[:8]) / 2**64
+
+
+def leave_out_known(rows: pd.DataFrame, table: pd.DataFrame, left_out: list[LeftOut]) -> pd.DataFrame:
+    """`rows` of an extra set without the images that `table` has already, by the id of the image or, in a test set, of
+    the lesion. What is in a test set may be in a training set too; `leave_out_leaks` decides."""
+    reasons = {}
+    known = table[table["split"].isin([UNDIVIDED, "train"])]
+    for column in ("image_id",) if (rows["split"] == "train").all() else ("lesion_id", "image_id"):
+        for row in rows[rows[column].isin(set(known[column]))].itertuples():
+            reasons[row.image_id] = f"{column} {getattr(row, column)} is in the data set"
+    return _leave_out(rows, rows["image_id"].isin(reasons), reasons, left_out)
+
+
+def leave_out_of_tests(table: pd.DataFrame, pairs: pd.DataFrame, left_out: list[LeftOut]) -> pd.DataFrame:
+    """`table` without the images of extra test sets that show a lesion of the source, according to `pairs`."""
+    own = set(table.loc[table["split"] == UNDIVIDED, "image_id"])
+    reasons = {}
+    for one, other in (("image_id", "other_image_id"), ("other_image_id", "image_id")):
+        for row in pairs[pairs[other].isin(own)].to_dict("records"):
+            reasons[row[one]] = f"shows the lesion of {row[other]} (score {row['score']})"
+    tested = ~table["split"].isin([UNDIVIDED, "train"])
+    return _leave_out(table, tested & table["image_id"].isin(reasons), reasons, left_out)
+
+
+def leave_out_leaks(table: pd.DataFrame, pairs: pd.DataFrame, left_out: list[LeftOut]) -> pd.DataFrame:
+    """`table`, now with all splits, without the extra training images that show a lesion of another split, directly
+    or through other images. The extra images that stay take the group of the training lesion that they show.
+
+    Two images of one lesion are a leak whatever their diagnoses; a group has one diagnosis.
+    """
+    extra = table["group_id"] == UNDIVIDED
+    lesion = connect_lesions(table["lesion_id"], pairs)
+    closed = table[table["split"] != "train"].assign(lesion=lesion).drop_duplicates("lesion").set_index("lesion")
+    leaks = extra & lesion.isin(closed.index)
+    shown = closed.loc[lesion[leaks], ["image_id", "split"]].itertuples(index=False)
+    reasons = {
+        name: f"shows the lesion of {other} ({split})"
+        for name, (other, split) in zip(table.loc[leaks, "image_id"], shown, strict=True)
+    }
+    group = connect_lesions(table["lesion_id"], joined(pairs))
+    own = table[~extra].groupby(group)["group_id"].min()
+    first = table.groupby(group)["lesion_id"].min()
+    groups = table["group_id"].mask(extra, group.map(own).fillna(group.map(first)))
+    return _leave_out(table.assign(group_id=groups), leaks, reasons, left_out)
+
+
+def check_left(table: pd.DataFrame, sets: Sequence[ExtraSet]) -> None:
+    """Raises InputError for an extra training set of which no image is left."""
+    trained = set(table.loc[table["split"] == "train", "source"])
+    empty = [extra.name for extra in sets if extra.name not in trained]
+    if empty:
+        raise InputError(
+            f"no image of {', '.join(empty)} is left to train on: each shows a lesion of the validation split, of the "
+            "test split or of an extra test set, or is in the data set already. Remove this --extra_train"
+        )
+
+
+def _leave_out(
+    table: pd.DataFrame, gone: pd.Series, reasons: Mapping[str, str], left_out: list[LeftOut]
+) -> pd.DataFrame:
+    left_out += [
+        LeftOut(row.image_id, row.split, row.source, COPY, reasons[row.image_id]) for row in table[gone].itertuples()
+    ]
+    return table[~gone].reset_index(drop=True)
