@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import TextIOWrapper
+from pathlib import Path
+
+from lesions.redaction import Redacted, secrets
 
 SHOWN_OF_A_KIND = 20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -41,23 +49,37 @@ class Faults:
 
 def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
     """Wraps a script's `main`, the one way out for errors: bad input, or a file that the system refuses, ends with
-    its message and exit code 2, Ctrl-C with 130."""
+    its message and exit code 2, Ctrl-C with 130. No message shows a token."""
 
     @functools.wraps(main)
     def run() -> None:
-        try:
-            main()
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-        except OSError as error:
-            print(f"error: {describe(error)}", file=sys.stderr)
-            sys.exit(2)
-        except KeyboardInterrupt:
-            print("interrupted; run the same command again to continue", file=sys.stderr)
-            sys.exit(130)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a terminal may not have every character
+        ensure_home()
+        with redirect_stderr(Redacted(sys.stderr, secrets(sys.argv, os.environ))):
+            try:
+                main()
+            except InputError as error:
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(2)
+            except OSError as error:
+                print(f"error: {describe(error)}", file=sys.stderr)
+                sys.exit(2)
+            except KeyboardInterrupt:
+                print("interrupted; run the same command again to continue", file=sys.stderr)
+                sys.exit(130)
+            except Exception:
+                traceback.print_exc()  # here, where tokens are taken out
+                sys.exit(1)
 
     return run
+
+
+def ensure_home() -> None:
+    """Gives this process a home folder if the user has none, as in some containers: libraries keep caches there."""
+    if not Path(os.path.expanduser("~")).is_absolute():  # noqa: PTH111 - Path.expanduser raises instead
+        os.environ["HOME"] = tempfile.mkdtemp(prefix="home-")
 
 
 def describe(error: OSError) -> str:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from lesions.faults import InputError
+from lesions.places import alone, check_folder
+
+A_DAY = 24 * 60 * 60
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it takes `path`'s place when the block ends without error."""
+    """Yields a temporary path beside `path`, of this process alone; it takes `path`'s place when the block ends
+    without error. Remains of killed runs are removed after a day."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial{path.suffix}")
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
+        if time.time() - leftover.stat().st_mtime > A_DAY:
+            leftover.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial{path.suffix}")
     try:
         yield partial
         partial.replace(path)
@@ -25,32 +36,46 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, ours: Sequence[str] | None = None) -> Iterator[Path]:
     """Yields a new folder beside `path`; it takes `path`'s place when the block ends without error.
 
     The remains of a killed run are removed first. An older folder at `path` stays until the new one is complete.
+    Raises InputError as `check_folder` does, and if another process writes to `path`.
     """
+    path = check_folder(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
-    if old.exists() and not path.exists():  # killed between the two renames below
-        old.rename(path)
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.exists():
-            path.rename(old)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    partial, old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial"), path.with_name(f".{path.name}.old")
+    with alone(path):
+        if old.exists() and not path.exists():  # killed between the two renames below
+            old.rename(path)
+        for leftover in (*path.parent.glob(f".{glob.escape(path.name)}.*partial"), old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            if path.exists():
+                path.rename(old)
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def sha256_of(paths: Iterable[Path]) -> str:
+    """The sha256 of the files' contents, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 `text` with Unix line ends, completely or not at all."""
+    """Writes UTF-8 `text` with Unix line ends, completely or not at all. What UTF-8 can't hold, of a file name in
+    another encoding, is written as an escape, which JSON reads back."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, content: Any) -> None:

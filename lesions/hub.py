@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lesions.faults import InputError
+from lesions.places import listed
 
 # No pickle is ever fetched: weights come as safetensors or not at all.
 WANTED_FILES = {"model": ["*.json", "*.safetensors"], "dataset": ["*.parquet", "*.json", "*.csv", "README.md"]}
@@ -25,6 +27,13 @@ class Destination:
     revision: str | None = None  # a branch, created if it doesn't exist
     tag: str | None = None  # put on the commit; an existing tag of that name moves
     create_pr: bool = False  # open a pull request instead of committing
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a token that can't be one; an HTTP client would print it."""
+        if self.token is not None:
+            object.__setattr__(self, "token", self.token.strip() or None)
+        if self.token and not re.fullmatch(r"[\x21-\x7e]+", self.token):
+            raise InputError("the access token holds characters that no token has; copy it again, or `hf auth login`")
 
 
 def local_folder(name: str, kind: str, everything: bool = False) -> Path:
@@ -79,28 +88,27 @@ def check_access(to: Destination, what_next: str = "nothing was done yet; repeat
 def push_folder(
     to: Destination,
     folder: Path,
-    files: list[str],
+    patterns: Sequence[str],
     message: str,
-    leave_out: list[str] | None = None,
     what_next: str = "",
 ) -> str:
-    """Pushes the `files` (patterns) of `folder`, except `leave_out`, in one commit to a repository that
-    `check_access` has made. Files that the Hub has already are not sent again; without a change there is no commit.
+    """Pushes the files of `folder` that `patterns` name, as `lesions.places.listed` takes them, in one commit to a
+    repository that `check_access` has made. Files that the Hub has already are not sent again; without a change there
+    is no commit.
 
     Returns the address of the repository, or of the pull request. Raises InputError, which ends with `what_next`.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
 
+    files = [CommitOperationAdd(name, folder / name) for name in listed(folder, patterns)[0]]
     with _clear_errors(to.repo_id, to.kind, what_next):
         api = HfApi(token=to.token)
         if to.revision and not to.create_pr:
             api.create_branch(to.repo_id, repo_type=to.kind, branch=to.revision, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=to.repo_id,
+        commit = api.create_commit(
+            to.repo_id,
+            files,
             repo_type=to.kind,
-            folder_path=folder,
-            allow_patterns=files,
-            ignore_patterns=leave_out,
             commit_message=message,
             revision=to.revision,
             create_pr=to.create_pr,
@@ -114,21 +122,19 @@ def push_folder(
 
 @contextmanager
 def _clear_errors(repo_id: str, kind: str, what_next: str, prefix: str = "") -> Iterator[None]:
-    """Turns what the Hub's client raises into an InputError: `prefix`, the reason, and `what_next`."""
-    from httpx2 import HTTPError  # what the client raises if no answer came
-    from huggingface_hub.errors import HFValidationError
+    """Turns whatever the Hub's client raises into an InputError: `prefix`, the reason, and `what_next`.
 
+    An answer that no Hub would give, of a login page for example, breaks the client in ways of every type.
+    """
     try:
         yield
-    except (HTTPError, OSError, HFValidationError, RuntimeError) as error:
-        # The client wraps what broke off an upload in a RuntimeError.
-        if isinstance(error, RuntimeError) and not isinstance(error.__cause__, (HTTPError, OSError)):
-            raise
+    except Exception as error:
         raise InputError(f"{prefix}{_reason(error, repo_id, kind)}; {what_next}") from error
 
 
 def _reason(error: Exception, repo_id: str, kind: str) -> str:
-    """What is wrong, in words, and how to mend it if the cause is known."""
+    """What is wrong, and what to do if the cause is known."""
+    from httpx2 import HTTPError  # what the client raises if no answer came
     from huggingface_hub import errors
 
     text = str(error).strip().partition("\n")[0]
@@ -147,4 +153,7 @@ def _reason(error: Exception, repo_id: str, kind: str) -> str:
             403: f"your token may not write to {repo_id}: use a token with write access, or another id",
         }
         return known.get(status, f"the Hub answered {status}: {text}")
-    return f"the connection to the Hub failed ({text}{f' {error.__cause__}' if error.__cause__ else ''})"
+    cause = error.__cause__  # the client wraps what broke off an upload in a RuntimeError
+    if isinstance(error, (HTTPError, OSError)) or isinstance(cause, (HTTPError, OSError)):
+        return f"the connection to the Hub failed ({text}{f' {cause}' if cause else ''})"
+    return f"what the Hub answered about {repo_id} can't be used ({type(error).__name__}: {text})"

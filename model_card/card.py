@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lesions.diagnoses import BY_CODE, name_of
+from lesions.dataset import SHARES
+from lesions.diagnoses import malignant_among, name_of, why_unknown
 from lesions.faults import InputError
-from lesions.files import read_json, write_text
+from lesions.files import read_json, sha256_of, write_text
 from lesions.metrics.names import METRICS
+from lesions.plain_text import for_markdown
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
 from lesions.run_folder import CURVES, RECORD
+from lesions.templates import render
 
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
-LICENSES = {
-    "drawn": "apache-2.0",
-    "ham10000": "cc-by-nc-4.0",
-    "other": None,
-}  # only their owner knows that of other data
+LICENSES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # other data: only their owner knows
 EXAMPLES = "examples.png"  # shows images of the data set
 
 
 def write_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> Path:
-    """Writes `run`/README.md and returns its path. Raises InputError if `run` is not a model folder."""
+    """Writes `run`/README.md and returns its path. Raises InputError if `run` is not a model folder.
+
+    Says so if an evaluation is left out because it measured other weights than those in `run`.
+    """
     write_text(run / "README.md", render_card(run, hub_model_id, publish_examples))
+    for folder in evaluations(run, other_weights=True):
+        print(f"left out: {folder} was measured with other weights than those in {run}. Measure these with "
+              f"python evaluate_model.py --model {run}", file=sys.stderr)  # fmt: skip
     return run / "README.md"
 
 
@@ -37,36 +42,34 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
         raise InputError(
             f"{run} is not a run folder: config.json and weights are missing. Give the --output_dir of train.py"
         )
-    config = read_json(run / "config.json")
-    training, report = (
-        read_json(run / name) if (run / name).is_file() else None for name in (RECORD, "evaluation/metrics.json")
-    )
+    config = for_markdown(read_json(run / "config.json"))
+    training = for_markdown(read_json(run / RECORD)) if (run / RECORD).is_file() else None
+    reports = {folder.name: for_markdown(read_json(folder / "metrics.json")) for folder in evaluations(run)}
+    report = reports.pop("evaluation", None)
     labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
+    malignant = malignant_among(labels, (training or {}).get("malignant"))
     title = training["dataset"]["title"] if training else None
     kind = "drawn" if training and training["dataset"]["drawn"] else "ham10000" if title == "HAM10000" else "other"
     built = build_sections(report) if report else []
     figures = {name for section in built for name in section.figures if (run / "evaluation" / name).is_file()}
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(show=format_metric, name_of=name_of, recall=recall_of)
-    return environment.get_template("template.md.j2").render(
+    return render(
+        Path(__file__).with_name("template.md.j2"),
+        {"show": format_metric, "name_of": name_of, "recall": recall_of},
         metadata=_metadata(run, hub_model_id, training, report, kind).to_yaml(),
         name=(hub_model_id or run.resolve().name).split("/")[-1],
         model_path=hub_model_id or run.as_posix(),
         labels=labels,
         names={label: name_of(label) for label in labels},
-        malignant=[label for label in labels if label in BY_CODE and BY_CODE[label].malignant],
+        malignant=malignant,
+        why_unknown=why_unknown(labels),
         training=training,
         report=report,
         count=count_images(report) if report else None,
         melanoma=report["per_class"].get("mel") if report else None,
         gaps=describe_gaps(report) if report else None,
         sections=built,
-        external=_external(run, training),
+        # The splits that data_prep.py does not make are external ones.
+        external=[other for other in reports.values() if training and other["split"] not in (None, *SHARES)],
         drawn=kind == "drawn",
         ham10000=kind == "ham10000",
         metrics=METRICS,
@@ -76,11 +79,15 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
     )
 
 
-def _external(run: Path, training: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The content of metrics.json for each external split: not train, validation or test."""
-    reports = [read_json(path) for path in sorted(run.glob("evaluation-*/metrics.json"))]
-    own = ("train", "validation", "test")
-    return [report for report in reports if training and report["split"] and report["split"] not in own]
+def evaluations(run: Path, other_weights: bool = False) -> list[Path]:
+    """The evaluation folders of `run` that measured the weights that lie in it now, or those of `other_weights`.
+
+    One that doesn't say which, of an earlier version, counts as the former.
+    """
+    weights = sha256_of(sorted(run.glob("*.safetensors")))
+    folders = sorted(path.parent for path in run.glob("evaluation*/metrics.json"))
+    measured = {folder: read_json(folder / "metrics.json").get("weights_sha256", weights) for folder in folders}
+    return [folder for folder in folders if (measured[folder] != weights) == other_weights]
 
 
 def _metadata(

@@ -7,24 +7,30 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-from huggingface_hub.utils import filter_repo_objects
 
 from lesions.faults import InputError
 from lesions.files import read_json, whole_folder, write_text
 from lesions.hub import Destination, check_access, push_folder
-from lesions.run_folder import CURVES
-from model_card.card import EXAMPLES, write_card
+from lesions.places import listed, plain_name
+from lesions.run_folder import CURVES, RECORD
+from model_card.card import EXAMPLES, evaluations, write_card
 
-# Never checkpoints, optimizer states or pickles.
-PUBLISHED = [
-    "README.md",
-    "*.json",
-    "*.safetensors",
-    CURVES,
-    *(f"evaluation*/*.{kind}" for kind in ("json", "csv", "png")),
+# All that a model repository holds, by name: anything else that lies in a run folder stays there.
+MODEL_FILES = (
+    *("README.md", "config.json", "preprocessor_config.json", RECORD, CURVES),
+    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
     ".eval_results/*.yaml",
-]
-NOT_PUBLISHED = ["checkpoint-*", "*.partial*"]
+)
+EVALUATION_FILES = (
+    *("metrics.json", "predictions.csv", "ground_truth.csv"),
+    *("confusion_matrix.png", "roc_curves.png", "reliability.png", "selective.png", "robustness.png"),
+)
+
+
+def published(run: Path, publish_examples: bool = False) -> list[str]:
+    """The files of `run` that a push sends, as patterns; evaluations of other weights are not among them."""
+    names = (*EVALUATION_FILES, EXAMPLES) if publish_examples else EVALUATION_FILES
+    return [*MODEL_FILES, *(f"{folder.name}/{name}" for folder in evaluations(run) for name in names)]
 
 
 def publish(run: Path, to: Destination, publish_examples: bool = False) -> str:
@@ -38,8 +44,7 @@ def publish(run: Path, to: Destination, publish_examples: bool = False) -> str:
     check_access(to, again)
     write_card(run, to.repo_id, publish_examples)
     write_eval_results(run)
-    leave_out = NOT_PUBLISHED if publish_examples else [*NOT_PUBLISHED, f"*/{EXAMPLES}"]
-    return push_folder(to, run, PUBLISHED, "Model, card and evaluation", leave_out, again)
+    return push_folder(to, run, published(run, publish_examples), "Model, card and evaluation", again)
 
 
 def export(run: Path, folder: Path) -> Path:
@@ -47,10 +52,8 @@ def export(run: Path, folder: Path) -> Path:
     if folder.exists():
         raise InputError(f"{folder} exists already; give another --export, or remove it")
     write_card(run)  # raises if `run` is not a run folder
-    files = [path.relative_to(run).as_posix() for path in sorted(run.rglob("*")) if path.is_file()]
-    leave_out = [*NOT_PUBLISHED, f"*/{EXAMPLES}"]
     with whole_folder(folder) as partial:
-        for name in filter_repo_objects(files, allow_patterns=PUBLISHED, ignore_patterns=leave_out):
+        for name in listed(run, published(run))[0]:
             (partial / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(run / name, partial / name)
     write_card(folder)
@@ -60,8 +63,7 @@ def export(run: Path, folder: Path) -> Path:
 def write_eval_results(run: Path) -> None:
     """Writes balanced accuracy, the official score of ISIC 2018 Task 3, for the Hub's leaderboard of the data set
     (https://huggingface.co/docs/hub/eval-results), if the data set is on the Hub."""
-    path = run / "evaluation" / "metrics.json"
-    report = read_json(path) if path.is_file() else None
+    report = next((read_json(path / "metrics.json") for path in evaluations(run) if path.name == "evaluation"), None)
     if report is None or "/" not in report["dataset"] or report["metrics"]["balanced_accuracy"]["value"] is None:
         return
     metric = report["metrics"]["balanced_accuracy"]
@@ -73,4 +75,5 @@ def write_eval_results(run: Path) -> None:
         notes="balanced accuracy (mean recall); 95 % interval over lesions {low:.3f} to {high:.3f}".format(**metric),
     )
     text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
-    write_text(run / ".eval_results" / f"{report['split']}.yaml", text)
+    name = plain_name(report["split"], f"the split in {run / 'evaluation' / 'metrics.json'}")
+    write_text(run / ".eval_results" / f"{name}.yaml", text)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-from lesions.files import whole_folder
+from lesions.faults import InputError
+from lesions.files import read_json, whole_file, whole_folder, write_json
+from lesions.places import check_folder, check_writable, listed, plain_name
 
 
 def test_a_folder_is_replaced_when_the_new_one_is_whole_and_not_before(tmp_path: Path) -> None:
@@ -21,10 +28,153 @@ def test_a_folder_is_replaced_when_the_new_one_is_whole_and_not_before(tmp_path:
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
-    place, old, partial = tmp_path / "data", tmp_path / ".data.old", tmp_path / ".data.partial"
+    place, old, partial = tmp_path / "data", tmp_path / ".data.old", tmp_path / ".data.0badcafe.partial"
     for folder in (old, partial):
         folder.mkdir()
         (folder / "file").write_text(folder.name)
     with pytest.raises(ValueError, match="bad input"), whole_folder(place):
         raise ValueError("bad input")
     assert (place / "file").read_text() == ".data.old" and list(tmp_path.iterdir()) == [place]
+
+
+def test_two_writers_of_one_file_publish_one_of_the_two_and_never_a_mix(tmp_path: Path) -> None:
+    place = tmp_path / "weights.bin"
+    with whole_file(place) as first, whole_file(place) as second:
+        for partial, content in ((first, b"1" * 100), (second, b"2" * 50)):
+            with partial.open("wb") as file:
+                file.write(content)
+        assert not place.exists()
+    assert place.read_bytes() == b"1" * 100 and list(tmp_path.iterdir()) == [place]  # the last to end
+
+
+def test_remains_of_a_killed_run_go_after_a_day_and_those_of_a_running_one_stay(tmp_path: Path) -> None:
+    old, new = tmp_path / ".a [1].csv.0badcafe.partial.csv", tmp_path / ".a [1].csv.1badcafe.partial.csv"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (time.time() - 2 * 86400,) * 2)
+    with whole_file(tmp_path / "a [1].csv") as partial:
+        partial.touch()
+    assert not old.exists() and new.exists()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lesions.files import whole_folder
+with whole_folder(Path(sys.argv[1])) as partial:
+    (partial / "file").write_text("first")
+    print("holding", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holding(place: Path) -> subprocess.Popen[bytes]:
+    """A process that is in the middle of writing the folder `place`, until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, place], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"holding\n"
+    return process
+
+
+def test_a_second_process_does_not_write_to_the_same_folder(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, place], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout.readline() == b"holding\n"
+    with pytest.raises(InputError, match="another process is writing there"), whole_folder(place):
+        raise AssertionError("unreachable")
+    first.communicate()
+    assert first.returncode == 0 and (place / "file").read_text() == "first"
+
+
+def test_a_killed_process_holds_no_lock_and_leaves_nothing_for_long(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, place], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout.readline() == b"holding\n"
+    first.kill()
+    first.wait()
+    with whole_folder(place) as partial:
+        (partial / "file").write_text("second")
+    assert (place / "file").read_text() == "second" and list(tmp_path.iterdir()) == [place]
+
+
+def test_a_folder_with_somebodys_files_is_not_replaced(tmp_path: Path) -> None:
+    place, ours = tmp_path / "data", ["README.md", "data/*.parquet"]
+    for name in ("README.md", "data/train.parquet", "notes.txt", "data/model/weights.parquet", "sub/README.md"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).touch()
+    with pytest.raises(InputError) as error, whole_folder(place, ours):
+        raise AssertionError("unreachable")
+    assert "notes.txt" in str(error.value) and "data/model/weights.parquet" in str(error.value)
+    assert "sub/README.md" in str(error.value) and "train" not in str(error.value) and (place / "notes.txt").exists()
+    for name in ("notes.txt", "data/model/weights.parquet", "sub/README.md"):
+        (place / name).unlink()
+    with whole_folder(place, ours) as partial:
+        (partial / "README.md").touch()
+    assert [path.name for path in place.iterdir()] == ["README.md"]
+
+
+def test_a_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
+    (tmp_path / "big disk").mkdir()
+    link = tmp_path / "data"
+    link.symlink_to("big disk")
+    with whole_folder(link) as partial:
+        (partial / "file").touch()
+    assert link.is_symlink() and (tmp_path / "big disk" / "file").exists()
+
+
+def test_places_that_can_not_be_replaced_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for place in (Path(), tmp_path, Path("..")):
+        with pytest.raises(InputError, match="is the current folder"):
+            check_folder(place)
+    with pytest.raises(InputError, match="/proc is a mount point and can't be replaced; give a folder inside it"):
+        check_folder(Path("/proc"))
+    Path("file").touch()
+    with pytest.raises(InputError, match="file is a file, not a folder"):
+        check_folder(Path("file"))
+    with pytest.raises(InputError, match="file is a file, not a folder"):
+        check_writable(Path("file/below"))
+    with pytest.raises(InputError, match=r"/proc can't be written to: .*; give another place"):
+        check_writable(Path("/proc/below"))  # which takes no file, even from root
+    check_writable(Path("new/and/below"))
+    assert not Path("new").exists()
+
+
+def test_files_are_listed_by_place_and_links_never_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    for name in ("token.json", "a.json", "sub/b.json", "sub/deep/c.json"):
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).touch()
+    (tmp_path / "secret" / "b.json").touch()
+    (tmp_path / "run" / "linked").symlink_to(tmp_path / "secret")
+    (tmp_path / "run" / "link.json").symlink_to(tmp_path / "secret" / "b.json")
+    named, others = listed(tmp_path / "run", ["[ab].json", "sub/*.json", "linked/*.json", "link.json"])
+    assert named == ["a.json", "sub/b.json"]
+    assert others == ["link.json", "linked", "sub/deep/c.json", "token.json"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "/etc/passwd", "a/b", "a\\b", "C:x", "a\nb", "a\0"])
+def test_a_name_from_outside_leads_nowhere(name: str) -> None:
+    with pytest.raises(InputError, match=r"the split of x\.json is .*, which is not a plain file name"):
+        plain_name(name, "the split of x.json")
+    assert plain_name("test [2] é", "") == "test [2] é"
+
+
+def test_names_in_another_encoding_are_written_and_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"l\xe9sion.jpg")
+    write_json(tmp_path / "names.json", [name])
+    assert read_json(tmp_path / "names.json") == [name]
+
+
+def test_a_broken_json_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"value": ')
+    with pytest.raises(InputError, match=r"metrics\.json is not JSON \(.*\); write it again"):
+        read_json(tmp_path / "metrics.json")

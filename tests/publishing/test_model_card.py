@@ -108,6 +108,22 @@ def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -
     assert "to the {side} x {side} that".format(**record["settings"]) in render_card(copy)
 
 
+def test_text_from_data_stays_in_its_place(copy: Path) -> None:
+    for path in (copy / "config.json", copy / "training.json", copy / "evaluation" / "metrics.json"):
+        path.write_text(re.sub(r"\bvasc\b", r"a|b <img src=x> `c`\\n## d", path.read_text()))
+    record = json.loads((copy / "training.json").read_text())
+    record["dataset"]["title"] = "Lesions: a\n---\n<script>alert(1)</script>\x1b[31m"
+    (copy / "training.json").write_text(json.dumps(record))
+    card = render_card(copy)
+    data = ModelCard(card).data
+    assert data.eval_results[0].dataset_name == "Lesions: a --- &lt;script>alert(1)&lt;/script> [31m"
+    assert "<script" not in card and "<img" not in card and "\x1b" not in card and "\n## d" not in card
+    tables = re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE)
+    assert len(tables) == 12
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
 def test_what_is_missing_leaves_its_lines_out(copy: Path) -> None:
     path = copy / "evaluation" / "metrics.json"
     report = json.loads(path.read_text())

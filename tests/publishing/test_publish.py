@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,10 @@ from conftest import command
 from datasets import load_dataset
 from hub_server import READ_ONLY_TOKEN, HubServer, Repository
 from huggingface_hub import parse_eval_result_entries
+from stand_in import StandIn
+
+from lesions.faults import InputError
+from lesions.hub import Destination
 
 CLASSIFY = """
 import json, sys
@@ -29,6 +34,13 @@ IMPATIENT = """
 import runpy, time
 time.sleep = lambda seconds: None
 runpy.run_module("model_card", run_name="__main__", alter_sys=True)
+"""
+
+
+FETCH = """
+from lesions.faults import exits_cleanly
+from lesions.hub import local_folder
+exits_cleanly(lambda: print(local_folder("you/lesions", "model")))()
 """
 
 
@@ -148,6 +160,82 @@ def test_a_folder_of_what_a_push_would_send(
     assert all(written[name] == sent[name] for name in sent if name != "README.md")
     assert f'model="{folder.as_posix()}"'.encode() in written["README.md"]
     assert "exists already" in command("-m", "model_card", run, "--export", folder, check=2).stderr
+
+
+def test_a_push_sends_what_a_model_repository_holds_and_nothing_else_that_lies_there(
+    run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    push(run, hub_environment)
+    sent = dict(hub.repositories["you/lesions"].files)
+    for name in (
+        *("kaggle.json", "old.safetensors", "private/token.json", "checkpoint-9/config.json", "sub/README.md"),
+        *("evaluation/face.png", "evaluation/old/metrics.json", "evaluation-notes/patients.csv"),
+    ):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("private")
+    (tmp_path / "secret.json").write_text("private")
+    (run / "training_curves.png").unlink()
+    (run / "training_curves.png").symlink_to(tmp_path / "secret.json")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(run / "evaluation" / "metrics.json", tmp_path / "elsewhere" / "metrics.json")
+    (run / "evaluation-linked").symlink_to(tmp_path / "elsewhere")
+    push(run, hub_environment)
+    files = hub.repositories["you/lesions"].files
+    assert files.keys() == sent.keys() and b"private" not in b"".join(files.values())
+
+
+def test_metrics_of_other_weights_are_left_out_of_card_and_push(
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    (run / "evaluation" / "metrics.json").write_text(json.dumps(report | {"weights_sha256": "0" * 64}))
+    said = push(run, hub_environment).stderr
+    assert f"left out: {run / 'evaluation'} was measured with other weights than those in {run}" in said
+    files = hub.repositories["you/lesions"].files
+    assert not any("evaluation" in name for name in files) and b"## Results" not in files["README.md"]
+    assert b"model-index" not in files["README.md"]
+
+
+@pytest.mark.parametrize("name", ["../../../../evil.json", "a/../../../../../evil.json", "/tmp/evil.json"])
+def test_a_repository_writes_nothing_outside_its_folder(
+    name: str, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    hub.repositories["you/lesions"] = Repository({"config.json": b"{}", name: b"{}"})
+    error = command("-c", FETCH, check=2, **hub_environment).stderr
+    assert "what the Hub answered about you/lesions can't be used" in error and "evil.json" in error
+    assert not [path for path in (Path("/tmp/evil.json"), *tmp_path.rglob("evil.json")) if path.exists()]
+
+
+@pytest.mark.parametrize("answer", [b"<html>Log in to this network</html>", b"[]", b'{"id": 3}'])
+def test_an_answer_that_no_hub_gives(answer: bytes, run: Path, hub_environment: dict[str, str]) -> None:
+    class Portal(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_POST = do_GET
+
+    portal = StandIn(Portal)
+    environment = hub_environment | {"HF_ENDPOINT": portal.url}
+    assert "you/lesions" in command("-c", FETCH, check=2, **environment).stderr
+    assert "repeat: python -m model_card" in push(run, environment, check=2).stderr
+    portal.shutdown()
+
+
+def test_a_token_with_a_line_end_works_and_is_never_printed(
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    push(run, hub_environment | {"HF_TOKEN": "hf_writer\n"})
+    assert "README.md" in hub.repositories["you/lesions"].files
+    assert Destination("you/x", token=" hf_writer\n").token == "hf_writer"
+    with pytest.raises(InputError) as error:
+        Destination("you/x", token="hf_wri\nter")
+    assert "copy it again" in str(error.value) and "ter" not in str(error.value).replace("characters", "")
 
 
 def test_a_result_on_a_data_set_of_the_hub_goes_to_its_board(

@@ -10,22 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, command
-from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
 from safetensors.numpy import load_file
 
 from lesions.ground_truth import read_predictions
 from lesions.metrics.scores import LesionMetrics
+from lesions.places import listed
 from model_card.card import EXAMPLES, render_card
-from model_card.publish import NOT_PUBLISHED, PUBLISHED
+from model_card.publish import published
 
 RELEASE = Path("release/deit-tiny-ham10000")  # as a reader of the README names it
 FOLDER = ROOT / RELEASE
 
 
 def test_holds_what_a_push_would_send_and_nothing_else() -> None:
-    files = [path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()]
-    assert sorted(files) == sorted(filter_repo_objects(files, allow_patterns=PUBLISHED, ignore_patterns=NOT_PUBLISHED))
+    files, others = listed(FOLDER, published(FOLDER))
+    assert not others
     assert not any(name.endswith(EXAMPLES) for name in files)  # images of the data set
     assert {"config.json", "preprocessor_config.json", "training.json", "evaluation/metrics.json"} <= set(files)
 

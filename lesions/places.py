@@ -1,0 +1,99 @@
+"""Where output goes: the place is tested before the work, and only what this program wrote is ever replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock, Timeout
+
+from lesions.faults import Faults, InputError
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Lets one process of this machine at a time write to `path`. Raises InputError in any other."""
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    lock = FileLock(Path(tempfile.gettempdir(), f"deit-ham10000-{user}-{name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"{path}: another process is writing there; wait for it, or give another place") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_writable(folder: Path) -> None:
+    """Makes sure, before any work, that files can be created in `folder`, or that it can be made. Raises InputError."""
+    folder = folder.resolve()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file, not a folder; give another place")
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(b"\0" * 4096)
+    except OSError as error:
+        raise InputError(f"{there} can't be written to: {error.strerror}; give another place") from error
+
+
+def check_folder(path: Path, ours: Sequence[str] | None = None) -> Path:
+    """The folder that `path` leads to, made sure, before any work, that a new one can take its place.
+
+    `ours` are the patterns of what this program writes there, as `listed` takes them. Raises InputError if the place
+    can't be written to, or holds anything else, or if the folder itself can't be replaced.
+    """
+    path = path.resolve()  # a link stays, and its target is replaced
+    inside = path / path.name
+    if os.path.ismount(path):
+        raise InputError(f"{path} is a mount point and can't be replaced; give a folder inside it, such as {inside}")
+    if path == Path.cwd() or path in Path.cwd().parents:
+        raise InputError(f"{path} is the current folder and can't be replaced; give a folder inside it")
+    check_writable(path.parent)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, not a folder; give another place")
+    if ours is not None and path.is_dir():
+        faults = Faults()
+        faults.add(f"{path} holds files that this program did not write", *listed(path, ours)[1])
+        faults.raise_if_any("move them, or give another place")
+    return path
+
+
+def listed(folder: Path, patterns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The regular files below `folder` that a pattern names, and all others, as sorted relative paths.
+
+    A pattern is matched part by part: `*.json` names files on top only, `data/*` those directly in `data`. Links are
+    never followed, so they are among the others.
+    """
+    named: list[str] = []
+    others: list[str] = []
+    for place, folders, names in os.walk(folder):
+        for name in (*names, *(one for one in folders if Path(place, one).is_symlink())):
+            path = Path(place, name)
+            relative = path.relative_to(folder).as_posix()
+            matched = any(_matches(relative, pattern) for pattern in patterns)
+            (named if matched and path.is_file() and not path.is_symlink() else others).append(relative)
+    return sorted(named), sorted(others)
+
+
+def _matches(relative: str, pattern: str) -> bool:
+    parts, wanted = PurePosixPath(relative).parts, PurePosixPath(pattern).parts
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def plain_name(name: str, what: str) -> str:
+    """`name`, made sure that it is the name of one file and leads nowhere else: for names that come from outside.
+
+    Raises InputError, which calls it `what`.
+    """
+    if name in ("", ".", "..") or re.search(r"[/\\:\x00-\x1f\x7f]", name):
+        raise InputError(f"{what} is {name!r}, which is not a plain file name; nothing was written there")
+    return name

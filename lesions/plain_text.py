@@ -1,0 +1,32 @@
+"""Text that comes from data, made harmless where it is written: in Markdown, and in the cells of a table."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"  # with line ends, escapes, and turned text
+FORMULA = re.compile(r"[=+\-@]")
+
+
+def for_markdown(content: Any) -> Any:
+    """`content` of a JSON file in which no text, nor key, can begin a line, a table cell, a code span, a link or HTML
+    in the Markdown around it."""
+    if isinstance(content, dict):
+        return {for_markdown(key): for_markdown(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [for_markdown(value) for value in content]
+    if not isinstance(content, str):
+        return content
+    text = re.sub(CONTROL, " ", content).replace("`", "'").replace("|", "\\|").replace("](", "]\\(")
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def for_cell(text: str) -> str:
+    """`text` as a cell of a CSV file that no spreadsheet takes for a formula; `from_cell` gives it back."""
+    return f"'{text}" if FORMULA.match(text.lstrip("'")) else text
+
+
+def from_cell(text: str) -> str:
+    """The text that `for_cell` was given."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text.lstrip("'")) else text

@@ -1,0 +1,81 @@
+"""One way out for errors: what it says, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from lesions.faults import ensure_home
+from lesions.redaction import redact, secrets
+
+TOKEN = "hf_" + "x" * 34
+
+
+def outcome(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a script whose `main` has the body `program` does."""
+    body = "\n".join(f"    {line}" for line in program.splitlines())
+    script = f"import sys, errno, os\nfrom lesions.faults import *\n@exits_cleanly\ndef main():\n{body}\nmain()"
+    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, env={**os.environ, **environment},
+                          text=True, capture_output=True, encoding="utf-8", errors="surrogateescape")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ('raise InputError("bad; correct it")', "error: bad; correct it\n"),
+        ('open("no such folder/file")', "error: no such folder/file: No such file or directory\n"),
+        ('raise OSError(errno.EROFS, "Read-only file system", "a.csv")', "error: a.csv: Read-only file system\nChange"),
+        ('raise OSError(errno.ENOSPC, "No space left", "a.csv")', "error: a.csv could not be written: No space left\n"),
+    ],
+)
+def test_an_error_names_the_file_and_ends_with_code_2(program: str, expected: str) -> None:
+    done = outcome(program)
+    assert done.returncode == 2 and done.stderr.startswith(expected) and "Traceback" not in done.stderr
+
+
+def test_a_fault_of_the_program_shows_its_traceback_without_tokens() -> None:
+    done = outcome(
+        "raise ValueError(f'Illegal header {sys.argv[2]!r}')", "--hub_token", "secret-1\n", HF_TOKEN="hf_a\n"
+    )
+    assert done.returncode == 1 and "Traceback" in done.stderr and "Illegal header '<token>" in done.stderr
+    assert "secret-1" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--hub_token", "abcd-1"], ["--hub_token=abcd-1"], ["--hub_tokn", "abcd-1"], ["--hubtoken=abcd-1"],
+     ["--hub-token", " abcd-1\n"], ["--tokne", "abcd-1"], ["--TOKEN", "abcd-1"]],
+)  # fmt: skip
+def test_a_token_is_never_printed_however_its_option_is_spelled(arguments: list[str]) -> None:
+    found = secrets(["train.py", *arguments, "--output_dir", "runs/x"], {})
+    assert redact("unrecognized arguments: --hub_tokn abcd-1 --output_dir runs/x", found).count("abcd-1") == 0
+    assert "runs/x" in redact("runs/x", found)
+
+
+def test_what_looks_like_a_token_is_taken_out_and_nothing_else() -> None:
+    assert redact(f"b'Bearer {TOKEN}\\n'") == "b'Bearer <token>\\n'"
+    arguments = ["--push_to_hub", "--hub_model_id", "you/hf_lesions", "--output_dir", "runs/a", "--output", "data/hf_x"]
+    assert secrets(arguments, {}) == set()
+    assert secrets(["x", "--unknown=hf_abc", "hf_def"], {"HF_TOKEN": " hf_ghi\n", "HOME": "/root"}) == {
+        *("hf_abc", "hf_def", "hf_ghi"),
+    }
+
+
+def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
+    done = outcome("print('█', os.fsdecode(b'\\xff'), 'é')", PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0 and "\\u2588" in done.stdout and "\\udcff" in done.stdout
+
+
+def test_a_user_without_a_home_has_a_place_for_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a user id that is in no passwd file."""
+    pwd = pytest.importorskip("pwd")
+    monkeypatch.setenv("HOME", "/root")  # so that it is put back
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    ensure_home()
+    assert Path.home().is_dir() and not list(Path.home().iterdir())

@@ -1,0 +1,20 @@
+"""Text from data does no harm where it is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from lesions.plain_text import for_cell, for_markdown, from_cell
+
+
+def test_in_markdown_text_stays_in_its_place() -> None:
+    content = {"a|b": ["<script>x</script>", "`code` ![x](http://evil)", "# one\n\n# two\x1b[31m", 3, None, True]}
+    assert for_markdown(content) == {
+        "a\\|b": ["&lt;script>x&lt;/script>", "'code' ![x]\\(http://evil)", "# one # two [31m", 3, None, True],
+    }
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "'=1", "''=1", "ISIC_1", "", "'quoted'"])
+def test_a_cell_is_no_formula_and_reads_back(text: str) -> None:
+    assert not for_cell(text).startswith(("=", "+", "-", "@"))
+    assert from_cell(for_cell(text)) == text
