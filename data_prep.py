@@ -14,33 +14,29 @@ The folder appears whole or not at all, and one run reports every fault of the t
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from lesions.data.audit import describe, summary
-from lesions.data.dataset_card import render_dataset_card
-from lesions.data.duplicates.contact_sheet import save_contact_sheet
-from lesions.data.duplicates.groups import describe_merges, find_merges, no_merges
-from lesions.data.extra import check_left, leave_out_known, leave_out_leaks, leave_out_of_tests, read_extra
-from lesions.data.left_out import UNREADABLE, LeftOut
-from lesions.data.metadata import add_paths, read_metadata
-from lesions.data.options import Options, parse_options
-from lesions.data.sources.source import Source, open_source
-from lesions.data.splits import UNDIVIDED, divide
-from lesions.faults import Faults, InputError, exits_cleanly
-from lesions.files import whole_file, whole_folder, write_json, write_text
+from lesions.data.options import parse_options
+from lesions.faults import InputError, exits_cleanly
+from lesions.files import whole_folder
 from lesions.hub import Destination, check_access, push_folder
-from lesions.images import ADVICE, find_unreadable
 
+# --help answers at once, so `main` imports what needs pandas after the options are parsed.
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
 
 
 @exits_cleanly
 def main() -> None:
     options = parse_options(__doc__)
+
+    from lesions.data.audit import describe, summary
+    from lesions.data.duplicates.groups import describe_merges, find_merges, no_merges
+    from lesions.data.extra import check_left, leave_out_leaks, leave_out_of_tests
+    from lesions.data.sources.source import open_source
+    from lesions.data.splits import divide
+    from lesions.data.tables import read_tables
+    from lesions.data.writing import write_dataset
+
     check_output(options.output)
     destination = Destination(options.hub_dataset_id, "dataset", options.private) if options.hub_dataset_id else None
     if destination:
@@ -73,67 +69,6 @@ def check_output(output: Path) -> None:
     """Refuses to replace anything but an older data set. Raises InputError."""
     if output.exists() and not (output / "audit.json").is_file() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists and is not a data set of this program; give another --output or remove it")
-
-
-def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[str], list[LeftOut]]:
-    """One table of all images, with the `path` of each and its `split` if it already has one; the diagnoses; and the
-    images that are left out. Raises InputError that names every fault."""
-    faults, left_out = Faults(), list[LeftOut]()
-    mixed = left_out if source.mixed else None
-    table = read_metadata(source.tables, faults, source.columns, source.classes, mixed, source.title)
-    table = add_paths(table, source.folder, faults).assign(split=UNDIVIDED, source=source.title)
-    classes = sorted(source.classes or set(table["dx"]))
-    extras = [(test, test.name) for test in options.extra_test] + [(extra, "train") for extra in options.extra_train]
-    for extra, split in extras:
-        rows = leave_out_known(read_extra(extra, split, classes, faults, left_out), table, left_out)
-        table = pd.concat([table, rows], ignore_index=True)
-    # The split must not depend on images that are skipped, and one run must report all faults. In any other case an
-    # unreadable image turns up when it is stored, and none is decoded only to check it.
-    if faults.by_kind or options.on_bad_image == "skip":
-        bad = find_unreadable(list(table["path"].dropna()), options.num_proc)
-        if options.on_bad_image == "error":
-            faults.add("image unreadable", *(f"{path}: {why}" for path, why in bad.items()))
-        unreadable = table["path"].isin(bad)
-        left_out += [
-            LeftOut(row.image_id, row.split, row.source, UNREADABLE, bad[row.path])
-            for row in table[unreadable].itertuples()
-        ]
-        table = table[~unreadable].reset_index(drop=True)
-    faults.raise_if_any(ADVICE)
-    return table, classes, left_out
-
-
-def write_dataset(
-    folder: Path,
-    table: pd.DataFrame,
-    pairs: pd.DataFrame,
-    paths: dict[str, Path],
-    audit: dict[str, Any],
-    options: Options,
-) -> None:
-    """Writes everything that the data set consists of into `folder`; `paths` are the originals of all images, also of
-    those that are left out. Raises InputError for images that can't be decoded."""
-    from lesions.data.parquet import read_images, write_splits  # pulls in `datasets`: not for --help
-
-    faults = Faults()
-    (folder / "data").mkdir()
-    pixels = write_splits(folder / "data", table, audit["classes"], options.image_size, options.num_proc, faults)
-    faults.raise_if_any(ADVICE)
-    with whole_file(folder / "splits.csv") as partial_file:
-        columns = ["image_id", "lesion_id", "group_id", "dx", "split"]
-        table[columns].to_csv(partial_file, index=False, lineterminator="\n")
-    stored = partial(read_images, folder / "data")
-    if len(pairs):
-        images = stored({*pairs["image_id"], *pairs["other_image_id"]})
-        save_contact_sheet(folder / "audit_pairs.png", pairs, {**paths, **images})
-    readings = []
-    if options.explore:
-        from lesions.data.exploration.page import explore  # pulls in Matplotlib
-
-        readings = explore(folder / "explore", table.assign(pixels=pixels), stored, audit["source"]["title"])
-    write_json(folder / "audit.json", audit)
-    name = options.hub_dataset_id or str(options.output)
-    write_text(folder / "README.md", render_dataset_card(audit, name, readings))
 
 
 if __name__ == "__main__":

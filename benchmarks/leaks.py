@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 from lesions.data.duplicates.keypoints import find_keypoints
 from lesions.data.duplicates.search import find_pairs
@@ -37,6 +37,10 @@ WAYS = {
     "cropped to 60 % of the side": lambda image: image.crop(_middle(image, 0.6)).resize(image.size),
     "shrunk to 40 % of the side": lambda image: image.resize((int(image.width * 0.4), int(image.height * 0.4))),
     "recompressed at quality 20": lambda image: decode(_jpeg(image, 20)),
+    "stretched by 4:3, paler": lambda image: _paler(image.resize((image.width * 4 // 3, image.height))),
+    "cropped, turned, stretched by 4:3": lambda image: (
+        image.crop(_middle(image, 0.7)).rotate(90, expand=True).resize((image.width * 4 // 3, image.height))
+    ),
     "all: turned, cropped, quality 40": lambda image: decode(
         _jpeg(image.rotate(20, resample=Image.Resampling.BICUBIC).crop(_middle(image, 0.7)), 40)
     ),
@@ -46,6 +50,11 @@ WAYS = {
 def _middle(image: Image.Image, share: float) -> tuple[int, int, int, int]:
     across, down = (int(side * (1 - share) / 2) for side in image.size)
     return across, down, image.width - across, image.height - down
+
+
+def _paler(image: Image.Image) -> Image.Image:
+    gray = ImageOps.grayscale(image).convert("RGB")
+    return ImageEnhance.Brightness(Image.blend(image, gray, 0.4)).enhance(1.1)
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
 from lesions.hub import local_folder, public_name, revision_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from datasets import DatasetDict
 
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
@@ -56,7 +55,8 @@ def _audit(name: str) -> dict[str, Any]:
 
 def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
     """What a record of a training says about its data: name, title, whether it is synthetic, its size by split, the
-    (width, height) of its first image in pixels, and how many lesions under two ids were kept together."""
+    (width, height) of its first image in pixels, how many lesions under two ids were kept together, the images and
+    terms of each source, and the fingerprint of each split."""
     audit = _audit(name)
     return {
         "name": public_name(name),
@@ -66,6 +66,11 @@ def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
         "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},
         "picture_size": list(dataset["train"][0]["image"].size),
         "lesions_merged": audit.get("duplicates", {}).get("lesions_merged"),
+        "sources": {
+            name: {"n_images": about["n_images"], "terms": about["terms"]}
+            for name, about in audit.get("sources", {}).items()
+        },
+        "fingerprints": split_fingerprints(dataset),
     }
 
 
@@ -75,14 +80,31 @@ def label_names(dataset: DatasetDict) -> list[str]:
 
 
 def dataset_fingerprint(dataset: DatasetDict, split: str = "test") -> str:
-    """The fingerprint of training, validation and test split together or, for an external split, of that split alone.
-    It is computed from the rows that were loaded; see `fingerprint`."""
-    names, own = label_names(dataset), [name for name in SHARES if name in dataset]
-    rows = []
-    for part in own if split in SHARES else [split]:
-        columns = dataset[part].select_columns(["image_id", "lesion_id", "label"]).to_pandas()
-        rows.append(columns.assign(dx=[names[label] for label in columns["label"]], split=part))
-    return fingerprint(pd.concat(rows))
+    """The fingerprint of the source's training, validation and test split together or, for an external split, of that
+    split alone. It is computed from the rows that were loaded; see `fingerprint`.
+
+    Images of extra training sets don't count: data sets that differ in these alone have the same validation and test
+    split, and none of their training images shows a lesion of these.
+    """
+    import pandas as pd
+
+    own = [name for name in SHARES if name in dataset] if split in SHARES else [split]
+    rows = pd.concat([_identity(dataset, name) for name in own])
+    sources = set(rows.loc[rows["split"] != "train", "source"])
+    return fingerprint(rows[rows["source"].isin(sources)] if sources else rows)
+
+
+def split_fingerprints(dataset: DatasetDict) -> dict[str, str]:
+    """The fingerprint of each split alone, extra training images included."""
+    return {split: fingerprint(_identity(dataset, split)) for split in sorted(dataset)}
+
+
+def _identity(dataset: DatasetDict, split: str) -> pd.DataFrame:
+    """What a fingerprint is computed from, and the source of each row of `split`."""
+    names, part = label_names(dataset), dataset[split]
+    columns = [name for name in ("image_id", "lesion_id", "label", "source") if name in part.features]
+    rows = part.select_columns(columns).to_pandas().assign(split=split)
+    return rows.assign(dx=[names[label] for label in rows["label"]], source=rows.get("source", ""))
 
 
 def fingerprint(rows: pd.DataFrame) -> str:

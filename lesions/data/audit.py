@@ -31,6 +31,7 @@ def describe(
     Counts are those of the training, validation and test split together, extra training images included.
     """
     own = table[table["split"].isin(SHARES)]
+    tones = table.loc[table["skin_tone"] != "unknown", "skin_tone"]
     return {
         "source": source.describe(),
         "sources": _describe_sources(options, source, table, left_out),
@@ -42,6 +43,7 @@ def describe(
         "missing_ages": int(own["age"].isna().sum()),
         "unknown_sex": int((own["sex"] == "unknown").sum()),
         "no_lesion_id": int((own["lesion_id"] == own["image_id"]).sum()),  # each a lesion of its own
+        "skin_tones": {tone: int(count) for tone, count in tones.value_counts().sort_index().items()},
         "skipped_images": _records(image for image in left_out if image.kind == UNREADABLE),
         "split": {
             "seed": options.seed,
@@ -59,7 +61,7 @@ def describe(
             }
             for test in options.extra_test
         },
-        "fingerprint": fingerprint(own),
+        "fingerprint": fingerprint(own[own["source"] == source.title]),
         "fingerprints": {split: fingerprint(rows) for split, rows in table.groupby("split")},
     }
 
@@ -68,7 +70,7 @@ def _describe_sources(
     options: Options, source: Source, table: pd.DataFrame, left_out: Sequence[LeftOut]
 ) -> dict[str, dict[str, Any]]:
     """Each source by its name: what of it is in the data set, what is not, and on what terms it may be used."""
-    stated = {source.title if name == "source" else name: text for name, text in options.license}
+    stated = {source.title if name == "source" else name: text for name, text in options.terms.items()}
     names = [source.title, *(extra.name for extra in (*options.extra_train, *options.extra_test))]
     described = {}
     for name in dict.fromkeys(names):

@@ -32,6 +32,8 @@ def render_dataset_card(audit: dict[str, Any], name: str, readings: Sequence[Rea
         audit=audit,
         readings=readings,
         ham10000=audit["source"]["title"] == "HAM10000",
+        several=len(audit["sources"]) > 1,
+        skin_tone=audit["skin_tones"],
         size=size_category(audit["n_images"]),
         splits=list(split["shares"]),
         shares=" / ".join(f"{100 * share:.0f}" for share in split["shares"].values()),

@@ -7,41 +7,16 @@ split, of the test split or of an extra test set.
 from __future__ import annotations
 
 import hashlib
-import re
-from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from lesions.data.duplicates.groups import connect_lesions, joined
 from lesions.data.left_out import COPY, LeftOut
 from lesions.data.metadata import add_paths, find_metadata, is_archive_table, read_metadata
+from lesions.data.options import FORM, ExtraSet
 from lesions.data.splits import UNDIVIDED
-from lesions.dataset import SHARES
 from lesions.faults import Faults, InputError
-
-FORM = "NAME=DIR[:TABLE.csv[:TABLE.csv]][@SHARE]"
-
-
-@dataclass(frozen=True)
-class ExtraSet:
-    """A set as `--extra_test` and `--extra_train` name it."""
-
-    name: str
-    folder: Path
-    tables: tuple[Path, ...]
-    share: float = 1.0  # of its lesions
-
-    @classmethod
-    def parse(cls, text: str) -> ExtraSet:
-        """From `NAME=DIR[:TABLE.csv[:TABLE.csv]][@SHARE]`. Raises ArgumentTypeError."""
-        found = re.fullmatch(r"(\w+)=(.+?)((?::[^:]+\.csv)*)(?:@(0?\.\d+|1))?", text)
-        if not found or found[1] in SHARES:
-            raise ArgumentTypeError(f"{text!r} is not {FORM}, where NAME is a word and none of {[*SHARES]}")
-        name, folder, tables, share = found.groups()
-        return cls(name, Path(folder), tuple(map(Path, tables.split(":")[1:])), float(share or 1))
 
 
 def read_extra(

@@ -138,7 +138,8 @@ def read_checked(path: Path) -> pd.DataFrame:
 @pytest.mark.parametrize("name", GOOD_TABLES)
 def test_the_right_table(name: str, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(GOOD_TABLES[name])
-    row = read_checked(tmp_path / "table.csv").iloc[0].to_dict()
+    columns = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
+    row = read_checked(tmp_path / "table.csv")[columns].iloc[0].to_dict()
     assert row.pop("localization") == ("back, upper" if name == "quoted commas" else "back")
     assert row == {"lesion_id": "HAM_1", "image_id": "ISIC_1", "dx": "nv", "dx_type": "histo", "age": 45, "sex": "male"}
 

@@ -3,8 +3,8 @@
     python -m lesions.data.duplicates /path/to/ham10000 --pairs pairs.csv --sheet pairs.png
 
 Two round brown spots look alike to any embedding; the same skin has the same fine marks in the same places. So a
-pair counts when enough matched keypoints (SIFT) agree on one shift, turn and scale and, where they are few, when the
-two images laid over each other that way are the same image. Candidates come from votes of keypoints that are each
+pair counts when enough matched keypoints (SIFT) agree on one affine transform and, where they are few, when the two
+images laid over each other that way are the same image. Candidates come from votes of keypoints that are each
 other's nearest within a word of a vocabulary (after Sivic and Zisserman, "Video Google", ICCV 2003, and Jegou et al.,
 "Hamming embedding", ECCV 2008), which needs no pretrained model.
 """
@@ -23,7 +23,7 @@ def find_pairs(table: pd.DataFrame, processes: int, asked: pd.Series | None = No
     """Pairs of images of different lesions that show the same skin: columns image_id, other_image_id, score.
 
     `table` has the columns image_id, lesion_id and path. The score is the number of places at which matched
-    keypoints agree on one similarity transform. With `asked`, a mask of the rows, only pairs that hold at least one
+    keypoints agree on one affine transform. With `asked`, a mask of the rows, only pairs that hold at least one
     of these are sought. Raises InputError that names every image that can't be decoded.
     """
     keypoints = find_keypoints(list(table["path"]), processes)

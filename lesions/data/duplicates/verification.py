@@ -1,4 +1,7 @@
-"""Whether two images show the same skin: matched keypoints that agree on one shift, turn and scale."""
+"""Whether two images show the same skin: matched keypoints that agree on one affine transform.
+
+Affine, not only shift, turn and scale: data sets store photographs in other proportions, such as squashed to a square.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from lesions.data.duplicates.keypoints import DARK, Keypoints, unit_vectors
 
 MATCH_RATIO = 0.85  # Lowe's test: the best match must be this much nearer than the second
 TOLERANCE = 4.0  # pixels by which a match may miss the common transform
-SCALES = (1 / 4, 4.0)  # of one image to the other
+SCALES = (1 / 5, 5.0)  # of one image to the other, in any direction
+STRETCH = 1.8  # at most, of one direction against the other: twice 4:3, if both are squashed and one is turned
 MIN_SPREAD = 0.015  # share of an image that the agreeing points span: a ruler's marks stay below
 MIN_SCORE = 7  # places that agree; below, chance begins (benchmarks/leaks.py)
 CERTAIN_SCORE = 10  # from here on the images need not be laid over each other
@@ -61,15 +65,18 @@ def _match(here: NDArray[np.uint8], there: NDArray[np.uint8]) -> NDArray[np.int6
 def _agreement(
     here: NDArray[np.float32], there: NDArray[np.float32], areas: NDArray[np.int64]
 ) -> tuple[int, NDArray[np.float64]]:
-    """Places at which the matched points agree on one similarity transform, and the transform, shape (2, 3)."""
+    """Places at which the matched points agree on one affine transform, and the transform, shape (2, 3)."""
     nothing = 0, np.eye(2, 3)
     if len(here) < MIN_SCORE:
         return nothing
     cv2.setRNGSeed(0)
-    transform, inliers = cv2.estimateAffinePartial2D(
-        here, there, method=cv2.RANSAC, ransacReprojThreshold=TOLERANCE, maxIters=1000, confidence=0.995
+    transform, inliers = cv2.estimateAffine2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=TOLERANCE, maxIters=2000, confidence=0.995
     )
-    if transform is None or not SCALES[0] < np.hypot(transform[0, 0], transform[1, 0]) < SCALES[1]:
+    if transform is None:
+        return nothing
+    most, least = np.linalg.svd(transform[:, :2], compute_uv=False)
+    if not (SCALES[0] < least and most < min(SCALES[1], STRETCH * least)):
         return nothing
     agreeing = inliers.ravel().astype(bool)
     places = len(np.unique(np.round(here[agreeing] / 3), axis=0))  # several keypoints on one mark are one place

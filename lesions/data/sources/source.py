@@ -10,13 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lesions.data.metadata import Columns, find_metadata, is_archive_table
+from lesions.data.options import ARCHIVES, HUB, SAMPLE
 from lesions.data.sources import sample
 from lesions.diagnoses import CODES
 from lesions.faults import InputError
 
-SAMPLE, HUB = "sample", "hub:"
 SYNTHETIC = "Synthetic lesions (not real)"
-ARCHIVES = ("kaggle", "isic", "dataverse")
 
 
 @dataclass(frozen=True)
