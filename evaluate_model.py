@@ -124,21 +124,23 @@ def answer(model: str, place: Path, output: Path | None, batch_size: int) -> Non
     """Prints an answer for each image at `place`, and writes predictions.csv into `output`, if there is one."""
     from lesions.evaluation.image_folder import ImageFolder
     from lesions.evaluation.prediction import Predictor
+    from lesions.evaluation.unfamiliar import find_unfamiliar
     from lesions.ground_truth import write_predictions
     from lesions.hub import local_folder
-    from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image, find_point
+    from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image
     from lesions.run_folder import record_of
 
     images, predictor = ImageFolder(place), Predictor(local_folder(model, "model"))
-    probabilities = predictor.probabilities(images, batch_size).probabilities
+    answers = predictor.probabilities(images, batch_size)
     images.raise_if_broken()
+    probabilities, record = answers.probabilities, record_of(predictor.folder) or {}
+    unfamiliar = find_unfamiliar(record.get("familiarity"), predictor, answers)
     if output:
         write_predictions(output / "predictions.csv", images.names, probabilities, predictor.labels)
-    point = find_point(record_of(predictor.folder))
     if len(images) == 1:
-        print(describe_image(place.name, probabilities[0], predictor.labels, point))
+        print(describe_image(place.name, probabilities, predictor.labels, record, unfamiliar))
     else:
-        print(describe_folder(images.names, probabilities, predictor.labels, point))
+        print(describe_folder(images.names, probabilities, predictor.labels, record, unfamiliar))
     print(f"\n{NO_DIAGNOSIS}")
 
 

@@ -156,9 +156,11 @@ def build_trainer(
 def finish(run: Path, dataset: str, to: Destination | None) -> None:
     """Writes the card and says what comes next. With a destination, measures the test split and publishes."""
     import model_card
+    from lesions.evaluation.limits import store_limits
     from lesions.evaluation.measure import measure_split
     from lesions.run_folder import EVALUATION
 
+    store_limits(run, dataset)
     print(f"\n{run} holds the model")
     if to:
         measure_split(str(run), dataset, "test", run / EVALUATION)

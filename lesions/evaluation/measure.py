@@ -14,8 +14,9 @@ from lesions.evaluation.comparison import paired_differences
 from lesions.evaluation.image_folder import ImageFolder
 from lesions.evaluation.metrics_json import build_report
 from lesions.evaluation.options import MeasureOptions
-from lesions.evaluation.prediction import VIEWS, Predictor
+from lesions.evaluation.prediction import VIEWS, Answers, Predictor
 from lesions.evaluation.robustness import measure_robustness
+from lesions.evaluation.unfamiliar import measure_unfamiliar
 from lesions.faults import InputError
 from lesions.files import write_json
 from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
@@ -36,7 +37,7 @@ class Subject:
     predictor: Predictor
     images: Any  # rows with an `image` each
     measured: Measured
-    seconds: float  # that the plain answers took
+    answers: Answers  # the plain ones
 
 
 def measure_split(model: str, dataset: str, split: str, output: Path, options: MeasureOptions = PLAIN) -> None:
@@ -67,7 +68,7 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
         "dataset_fingerprint": fingerprint,
     }
     measured = Measured(answers.probabilities, truth, labels, rows)
-    _measure(about, Subject(predictor, images, measured, answers.seconds), output, options)
+    _measure(about, Subject(predictor, images, measured, answers), output, options)
 
 
 def measure_images(model: str, place: Path, ground_truth: Path, output: Path, options: MeasureOptions = PLAIN) -> None:
@@ -88,7 +89,7 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     }
     truth = rows["dx"].map(predictor.labels.index).to_numpy()
     measured = Measured(answers.probabilities, truth, predictor.labels, rows)
-    _measure(about, Subject(predictor, images, measured, answers.seconds), output, options)
+    _measure(about, Subject(predictor, images, measured, answers), output, options)
 
 
 def _measure(about: dict[str, Any], subject: Subject, output: Path, options: MeasureOptions) -> None:
@@ -96,7 +97,9 @@ def _measure(about: dict[str, Any], subject: Subject, output: Path, options: Mea
     measured = subject.measured
     for name in ON_REQUEST:  # an earlier evaluation into this folder may have drawn more
         (output / name).unlink(missing_ok=True)
-    report = build_report(about, measured, record_of(subject.predictor.folder), options.prevalence)
+    record = record_of(subject.predictor.folder) or {}
+    report = build_report(about, measured, record, options.prevalence)
+    report["unfamiliar"] = measure_unfamiliar(record.get("familiarity"), subject.predictor, subject.answers, measured)
     report |= _measure_more(subject, output, options)
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
     write_ground_truth(output / "ground_truth.csv", measured.rows, [measured.labels[n] for n in measured.truth])
@@ -116,7 +119,7 @@ def _measure_more(subject: Subject, output: Path, options: MeasureOptions) -> di
         more["test_time_augmentation"] = {
             "views": options.tta,
             "n_views": len(VIEWS[options.tta]),
-            "cost": answers.seconds / subject.seconds,
+            "cost": answers.seconds / subject.answers.seconds,
             "metrics": several.metrics(),
             "gain": paired_differences(measured, several),
         }

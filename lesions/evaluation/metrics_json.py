@@ -8,6 +8,7 @@ from sklearn.metrics import confusion_matrix
 
 from lesions.evaluation.calibration import describe_calibration
 from lesions.evaluation.cohort import describe_cohort
+from lesions.evaluation.coverage import measure_prediction_sets
 from lesions.evaluation.operating_points import measure_operating_points
 from lesions.evaluation.options import PREVALENCE
 from lesions.evaluation.selective import measure_selective
@@ -23,7 +24,7 @@ def build_report(
     about: dict[str, Any], measured: Measured, record: dict[str, Any] | None, prevalence: float = PREVALENCE
 ) -> dict[str, Any]:
     """The content of metrics.json. `record` is the run's training.json, where the model has one: it holds what
-    training folded into the head, and the operating points.
+    training folded into the head, the operating points, and the thresholds of the prediction sets.
 
     A metric that can't be computed is None, with a reason beside it.
     """
@@ -42,6 +43,11 @@ def build_report(
         "confusion_matrix": {"labels": measured.labels, "counts": _confusion(measured)},
         "calibration": describe_calibration(measured, record.get("decision")),
         "operating_points": measure_operating_points(record.get("operating_points") or [], measured, prevalence),
+        "prediction_sets": measure_prediction_sets(
+            record.get("prediction_sets") or [],
+            measured,
+            guaranteed=about["split"] == "test" and about["dataset_fingerprint"] == record.get("dataset_fingerprint"),
+        ),
         "selective": measure_selective(measured),
         "cohort": describe_cohort(measured),
         "subgroups": measure_subgroups(measured),

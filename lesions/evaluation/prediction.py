@@ -12,14 +12,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Subset
 from tqdm import tqdm
 
 from lesions.arrays import Array
 from lesions.cpu import keep_freed_memory
 from lesions.metrics.probabilities import softmax
+from lesions.model.familiarity import Familiarity
 from lesions.model.inputs import LesionImages, collate
-from lesions.model.loading import load_for_prediction, load_processor
+from lesions.model.loading import heads, load_for_prediction, load_processor
 
 T = TypeVar("T")
 
@@ -63,17 +65,23 @@ def one_ahead(batches: Iterable[T]) -> Iterator[T]:
 
 
 class Answers(NamedTuple):
-    """Probabilities (n, classes) of n images, and the seconds that they took."""
+    """What a model says of n images: probabilities (n, classes); the features (n, size) of the first view that its head
+    reads, of size 0 unless they were asked for; and the seconds that it took."""
 
     probabilities: Array
+    features: NDArray[np.float32]
     seconds: float
 
 
 @dataclass
 class Predictor:
-    """A trained model with its preprocessing, on the GPU if there is one, in float32."""
+    """A trained model with its preprocessing, on the GPU if there is one, in float32.
+
+    Its answers hold features if `with_features` asks for them, or if the run has a `familiarity` to judge them by.
+    """
 
     folder: Path
+    with_features: bool = False
 
     def __post_init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -82,16 +90,26 @@ class Predictor:
             keep_freed_memory()
         self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
+        self.familiarity = Familiarity.load(self.folder)
+        self._seen: list[torch.Tensor] = []  # what the head read, in the current batch
+        if self.with_features or self.familiarity:
+            # Of DeiT's two heads the first, which reads the class token.
+            heads(self.model)[0].register_forward_pre_hook(lambda head, inputs: self._seen.append(inputs[0]))
 
     def probabilities(self, rows: Any, batch_size: int, views: str = "none", task: str = "predicting") -> Answers:
         """The model's answers to `rows` with an `image` each: the mean over the `views`, a key of VIEWS."""
         started = time.perf_counter()
         batches = in_batches(LesionImages(rows, self.processor), batch_size)
-        parts = []
+        parts: list[Array] = []
+        features: list[NDArray[np.float32]] = []
         with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="image", leave=False) as progress:
             for batch in one_ahead(batches) if self.device.type == "cuda" else batches:
                 pixels = batch["pixel_values"].to(self.device)
                 answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]
                 parts.append(np.mean(answers, axis=0))
+                features += [seen.cpu().numpy() for seen in self._seen[:1]]
+                self._seen.clear()
                 progress.update(len(pixels))
-        return Answers(np.concatenate(parts), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        nothing = np.empty((len(rows), 0), np.float32)
+        return Answers(np.concatenate(parts), np.concatenate(features) if features else nothing, seconds)

@@ -15,7 +15,7 @@ from lesions.metrics.scores import Weighted
 AGE_BANDS = {"under 40": (0, 40), "40 to 59": (40, 60), "60 and over": (60, 200)}  # years
 SUBGROUP_METRICS = ("accuracy", "balanced_accuracy")
 ENOUGH_LESIONS = 30  # with fewer, a subgroup is shown but not compared
-COLUMNS = {"sex": "sex", "localization": "site", "dx_type": "confirmed by"}
+COLUMNS = {"sex": "sex", "localization": "site", "skin_tone": "skin tone", "dx_type": "confirmed by"}
 
 
 def measure_subgroups(measured: Measured) -> dict[str, dict[str, dict[str, Any]]]:
@@ -25,7 +25,7 @@ def measure_subgroups(measured: Measured) -> dict[str, dict[str, dict[str, Any]]
             name: {**(part := measured.only(mask)).counts(), **part.metrics(SUBGROUP_METRICS)}
             for name, mask in members.items()
         }
-        for kind, members in _members(measured.rows).items()
+        for kind, members in subgroup_masks(measured.rows).items()
     }
 
 
@@ -38,7 +38,7 @@ def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
     diagnosis, so it has no gap.
     """
     gaps = {}
-    for kind, members in _members(measured.rows).items():
+    for kind, members in subgroup_masks(measured.rows).items():
         large = {
             name: mask
             for name, mask in members.items()
@@ -62,7 +62,7 @@ def measure_gaps(measured: Measured) -> dict[str, dict[str, Any]]:
     return gaps
 
 
-def _members(rows: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+def subgroup_masks(rows: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
     """Masks (n,) of the subgroups that hold an image, by kind."""
     groups: dict[str, dict[str, pd.Series]] = {}
     for column, kind in COLUMNS.items():

@@ -5,56 +5,95 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesions.arrays import Array
 from lesions.diagnoses import name_of
+from lesions.metrics.conformal import prediction_sets
 from lesions.metrics.targets import score_of
 
 SHOWN_POINT = ("malignant", "sensitivity", 0.95)  # of the stored operating points: the one that misses least
+SHOWN_LEVEL = 0.95  # of the stored prediction sets
+UNFAMILIAR = "unlike the training images: don't trust this answer"
 NO_DIAGNOSIS = (
     "This is not a diagnosis. The model knows only these diagnoses and names one of them for any image.\n"
     "If a lesion worries you, show it to a physician."
 )
 
 
-def find_point(record: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The operating point for malignant or not that the run's record holds; None where it holds none."""
-    points = (record or {}).get("operating_points") or []
-    return next((point for point in points if (point["target"], point["aim"], point["level"]) == SHOWN_POINT), None)
-
-
-def describe_image(name: str, probabilities: Array, labels: list[str], point: dict[str, Any] | None) -> str:
-    """The diagnoses by probability (classes,), and malignant or not at the operating point."""
+def describe_image(
+    name: str,
+    probabilities: Array,
+    labels: list[str],
+    record: dict[str, Any],
+    unfamiliar: NDArray[np.bool_] | None = None,
+) -> str:
+    """The diagnoses of one image by probability, (1, classes). From the run's record: malignant or not, what can't be
+    ruled out; and a warning if it is `unfamiliar`, (1,)."""
     width = max(len(name_of(label)) for label in labels)
-    lines = [name]
-    for number in np.argsort(-probabilities, kind="stable"):
-        share = probabilities[number]
+    lines = [name] if unfamiliar is None or not unfamiliar[0] else [name, f"  {UNFAMILIAR}"]
+    for number in np.argsort(-probabilities[0], kind="stable"):
+        share = probabilities[0, number]
         bar = "█" * round(30 * share)
         lines.append(f"  {name_of(labels[number]):<{width}}  {labels[number]:<6}{100 * share:5.1f} %  {bar}".rstrip())
-    if point:
-        score = score_of(point["target"], probabilities[None], labels)[0]
+    if point := _shown_point(record):
+        score = score_of(point["target"], probabilities, labels)[0]
         says, validation = "yes" if score >= point["threshold"] else "no", point["validation"]
         lines.append(
             f"  Malignant? {says}: {100 * score:.1f} % together; the threshold is {100 * point['threshold']:.1f} %. On "
             f"the validation split\n  it found {100 * validation[point['aim']]:.0f} % of the malignant images, at a "
             f"specificity of {100 * validation['specificity']:.0f} %."
         )
+    if chosen := _shown_sets(record):
+        (held,) = prediction_sets(probabilities, labels, chosen)
+        names = ", ".join(name_of(label) for label, holds in zip(labels, held, strict=True) if holds)
+        lines.append(
+            f"  Can't rule out: {names}. For images like the training images, this list\n  holds the diagnosis of "
+            f"{100 * chosen['level']:g} % of the lesions."
+        )
     return "\n".join(lines)
 
 
-def describe_folder(names: list[str], probabilities: Array, labels: list[str], point: dict[str, Any] | None) -> str:
-    """A table with a row for each image: the most probable diagnosis, its probability, and malignant or not."""
-    width = max(len("image"), *(len(name) for name in names))
-    lines = [f"{'image':<{width}}  diagnosis  probability" + ("  malignant" if point else "")]
-    scores = score_of(point["target"], probabilities, labels) if point else np.zeros(len(names))
-    for name, row, score in zip(names, probabilities, scores, strict=True):
-        line = f"{name:<{width}}  {labels[row.argmax()]:<9}  {100 * row.max():9.1f} %"
-        if point:
-            line += f"  {100 * score:5.1f} % {'yes' if score >= point['threshold'] else 'no'}"
-        lines.append(line)
-    if point:
-        lines.append(f"(malignant: yes from {100 * point['threshold']:.1f} %, the run's operating point)")
-    return "\n".join(lines)
+def describe_folder(
+    names: list[str],
+    probabilities: Array,
+    labels: list[str],
+    record: dict[str, Any],
+    unfamiliar: NDArray[np.bool_] | None = None,
+) -> str:
+    """The same of several images, as a table with a row for each."""
+    columns = {
+        "image": names,
+        "diagnosis": [labels[row.argmax()] for row in probabilities],
+        "probability": [f"{100 * row.max():9.1f} %" for row in probabilities],
+    }
+    notes = []
+    if point := _shown_point(record):
+        scores = score_of(point["target"], probabilities, labels)
+        columns["malignant"] = [f"{100 * s:5.1f} % {'yes' if s >= point['threshold'] else 'no'}" for s in scores]
+        notes.append(f"(malignant: yes from {100 * point['threshold']:.1f} %, the run's operating point)")
+    if chosen := _shown_sets(record):
+        sets = prediction_sets(probabilities, labels, chosen)
+        columns["can't rule out"] = [" ".join(np.array(labels)[held]) for held in sets]
+        notes.append(f"(can't rule out: for images like the training images, it holds {100 * chosen['level']:g} %)")
+    if unfamiliar is not None:
+        columns["unlike the training images"] = ["don't trust" if each else "" for each in unfamiliar]
+    widths = {title: max(map(len, (title, *cells))) for title, cells in columns.items()}
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
+    lines = ["  ".join(f"{c:<{width}}" for c, width in zip(row, widths.values(), strict=True)).rstrip() for row in rows]
+    return "\n".join(lines + notes)
+
+
+def _shown_point(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The operating point for malignant or not that the run's record holds, if any."""
+    points = record.get("operating_points") or []
+    return next((point for point in points if (point["target"], point["aim"], point["level"]) == SHOWN_POINT), None)
+
+
+def _shown_sets(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The thresholds of the prediction sets that the run's record holds, if any."""
+    levels = record.get("prediction_sets") or []
+    return next((chosen for chosen in levels if chosen["level"] == SHOWN_LEVEL), None)
 
 
 def print_report(report: dict[str, Any]) -> None:

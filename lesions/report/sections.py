@@ -5,32 +5,22 @@ Every number comes from metrics.json. Nothing here needs more than the standard 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from lesions.diagnoses import name_of
 from lesions.metrics.names import METRICS
-from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
+from lesions.report.limits import maps, prediction_sets, robustness, selective, unfamiliar
+from lesions.report.wording import Section, count_images, describe_gaps, format_metric, recall_of
 
 BOX = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")  # shown on top
 MISTAKES_SHOWN = 6
 
 
-@dataclass
-class Section:
-    """A heading with what belongs below it; `figures` are file names beside metrics.json, with captions."""
-
-    title: str
-    text: str = ""
-    columns: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    figures: dict[str, str] = field(default_factory=dict)
-
-
 def build_sections(report: dict[str, Any]) -> list[Section]:
     """The sections of `report`, the content of metrics.json, in the order of reading, without what was not measured."""
-    builders = (_headline, _cohort, _diagnoses, _errors, _operating_points, _calibration, _selective, _subgroups)
-    built = [build(report) for build in (*builders, _views, _by_lesion, _robustness, _maps)]
+    results = (_headline, _cohort, _diagnoses, _errors, _operating_points, _calibration, _subgroups)
+    limits = (prediction_sets, unfamiliar, selective, _views, _by_lesion, robustness, maps)
+    built = [build(report) for build in (*results, *limits)]
     return [section for section in built if section is not None]
 
 
@@ -148,21 +138,6 @@ def _operating_points(report: dict[str, Any]) -> Section | None:
     return Section("Operating points", text, columns, rows)
 
 
-def _selective(report: dict[str, Any]) -> Section:
-    rows = [
-        [f"{100 * point['coverage']:.0f} %", str(point["n_images"]), str(point["n_classes"])]
-        + [format_metric(point[name]) for name in ("accuracy", "balanced_accuracy")]
-        for point in report["selective"]
-    ]
-    text = (
-        "The model answers the images that it is most certain of; the others go to a person. Certain means: the most "
-        "probable diagnosis has a high probability. Balanced accuracy is the mean over the diagnoses that are left."
-    )
-    columns = ["answered", "images", "diagnoses left", "accuracy", "balanced accuracy"]
-    figures = {"selective.png": "Accuracy and balanced accuracy against the share of images that are answered"}
-    return Section("Selective prediction", text, columns, rows, figures)
-
-
 def _subgroups(report: dict[str, Any]) -> Section | None:
     if not report["subgroups"]:
         return None
@@ -200,33 +175,3 @@ def _by_lesion(report: dict[str, Any]) -> Section | None:
 def _with_gain(part: dict[str, Any]) -> list[list[str]]:
     gains, metrics = part["gain"], part["metrics"]
     return [[METRICS[name].title, format_metric(metrics[name]), format_metric(gains[name], "+")] for name in gains]
-
-
-def _robustness(report: dict[str, Any]) -> Section | None:
-    if not (robustness := report.get("robustness")):
-        return None
-    rows = [
-        ["unchanged", "", *(format_metric(robustness["unchanged"][name]) for name in ("accuracy", "balanced_accuracy"))]
-    ]
-    for change, measured in robustness["changes"].items():
-        for point in measured["strengths"]:
-            shown = [format_metric(point[name]) for name in ("accuracy", "balanced_accuracy")]
-            rows.append([change, f"{point['strength']:g} ({measured['unit']})", *shown])
-    text = f"On {count_images(robustness)}, sampled at random. Each change is applied alone."
-    figures = {"robustness.png": "Accuracy and balanced accuracy under eight changes of five strengths each"}
-    return Section("Robustness", text, ["change", "strength", "accuracy", "balanced accuracy"], rows, figures)
-
-
-def _maps(report: dict[str, Any]) -> Section | None:
-    if not (maps := report.get("maps")):
-        return None
-    text = (
-        "The maps show attention weighted by its gradient (Chefer et al. 2021). The table tests them on "
-        f"{maps['n_images']} images: how much the probability of the answer falls, on average, if the "
-        f"{100 * maps['deleted_share']:g} % of the patches that a map ranks highest are blanked, or as many random "
-        "ones."
-    )
-    rows = [["patches of the map", format_metric(maps["map"])], ["random patches", format_metric(maps["random"])]]
-    rows.append(["difference", format_metric(maps["advantage"], "+")])
-    figures = {"examples.png": "The most confident right, the most confident wrong, and the most uncertain images"}
-    return Section("Where it looked", text, ["", "mean drop"], rows, figures)

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass
+class Section:
+    """A heading with what belongs below it; `figures` are file names beside metrics.json, with captions."""
+
+    title: str
+    text: str = ""
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    figures: dict[str, str] = field(default_factory=dict)
 
 
 def format_metric(metric: dict[str, Any] | float | None, sign: str = "") -> str:

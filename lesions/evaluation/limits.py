@@ -1,0 +1,81 @@
+"""What a trained model can't know: fitted on the data that it was trained with, and stored with the run.
+
+    python -m lesions.evaluation.limits RUN --dataset DATA
+
+gives a finished run, without training again, its operating points and the thresholds of its prediction sets, chosen on
+the validation split; and the distance from which an image is unlike the training images. It writes training.json and
+familiarity.safetensors. evaluate_model.py measures all of these on other images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lesions.faults import InputError, exits_cleanly
+from lesions.options import OptionParser
+
+SAMPLED = 1000  # training images that familiarity is fitted on
+
+
+@dataclass
+class LimitsOptions:
+    """The options of the command."""
+
+    dataset: str = field(metadata={"help": "the prepared data set that the run was trained on, or its Hub id"})
+    batch_size: int = field(default=16, metadata={"help": "images per forward pass (default: %(default)s)"})
+
+
+def store_limits(run: Path, dataset: str, batch_size: int = 16) -> None:
+    """Fits the limits of the run and stores them in it.
+
+    Raises InputError where `run` is not a run folder, or was trained on another split of the data set.
+    """
+    import numpy as np
+
+    from lesions.dataset import dataset_fingerprint, load_splits, title_of
+    from lesions.evaluation.prediction import Predictor
+    from lesions.evaluation.unfamiliar import choose_threshold
+    from lesions.files import write_json
+    from lesions.metrics import conformal
+    from lesions.model.familiarity import Familiarity
+    from lesions.run_folder import RECORD, check_split, record_of
+    from lesions.training.thresholds import choose_thresholds
+
+    record = record_of(run)
+    if not record:
+        raise InputError(f"{run} has no {RECORD}, so it is not a run folder. Give the --output_dir of train.py")
+    splits = load_splits(dataset, "train", "validation")
+    check_split({str(run): record}, title_of(dataset), dataset_fingerprint(splits, "validation"))
+    predictor = Predictor(run, with_features=True)
+    labels, names = predictor.labels, splits["validation"].features["label"].names
+    validation = predictor.probabilities(splits["validation"], batch_size, task="validation split")
+    truth = np.array([labels.index(names[number]) for number in splits["validation"]["label"]])
+    lesions = np.array(splits["validation"]["lesion_id"])
+    sampled = np.sort(np.random.default_rng(0).permutation(len(splits["train"]))[:SAMPLED])
+    training = predictor.probabilities(splits["train"].select(sampled), batch_size, task="training split")
+    familiarity = Familiarity.fit(training.features)
+    familiarity.save(run)
+    write_json(
+        run / RECORD,
+        {
+            **record,
+            "operating_points": choose_thresholds(validation.probabilities, truth, labels),
+            "prediction_sets": conformal.choose_thresholds(validation.probabilities, truth, lesions, labels),
+            "familiarity": choose_threshold(familiarity.distance(validation.features)),
+        },
+    )
+
+
+@exits_cleanly
+def main() -> None:
+    parser = OptionParser(LimitsOptions, prog="python -m lesions.evaluation.limits", description=__doc__)
+    parser.add_argument("run", type=Path, help="the folder of a finished run of train.py")
+    options, rest = parser.parse()
+    store_limits(rest.run, options.dataset, options.batch_size)
+    print(f"{rest.run} holds its limits. Next:")
+    print(f"  python evaluate_model.py --model {rest.run} --dataset {options.dataset} --split test")
+
+
+if __name__ == "__main__":
+    main()

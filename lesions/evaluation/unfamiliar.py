@@ -1,0 +1,57 @@
+"""Images unlike the training images: the threshold on their distance, and the share of images beyond it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesions.arrays import Array
+from lesions.evaluation.prediction import Answers, Predictor
+from lesions.metrics.intervals import estimate
+from lesions.metrics.measured import Measured
+
+ACCEPTED = 0.99  # share of the validation images; results/unfamiliar.txt shows what other shares refuse
+
+
+def choose_threshold(distances: Array) -> dict[str, float]:
+    """The distance that the share ACCEPTED of the validation images, with these distances (n,), does not exceed."""
+    return {"accepted": ACCEPTED, "threshold": float(np.quantile(distances, ACCEPTED))}
+
+
+def find_unfamiliar(
+    chosen: dict[str, float] | None, predictor: Predictor, answers: Answers
+) -> NDArray[np.bool_] | None:
+    """Which images lie beyond the threshold that `choose_threshold` gave, (n,); None where the run stores none."""
+    if not chosen or not predictor.familiarity:
+        return None
+    return predictor.familiarity.distance(answers.features) > chosen["threshold"]
+
+
+def measure_unfamiliar(
+    chosen: dict[str, float] | None, predictor: Predictor, answers: Answers, measured: Measured
+) -> dict[str, Any] | None:
+    """The share of the images that are refused as unlike the training images, of all and of each diagnosis, and the
+    accuracy on either side, with intervals over lesions. None where the run stores no threshold."""
+    refused = find_unfamiliar(chosen, predictor, answers)
+    if refused is None:
+        return None
+    right = measured.right.astype(np.float64)
+    groups = {label: measured.truth == number for number, label in enumerate(measured.labels)}
+    means = {"all": (np.ones(len(measured), dtype=bool), refused.astype(np.float64))}
+    means |= {label: (cases, refused.astype(np.float64)) for label, cases in groups.items() if cases.any()}
+    means |= {side: (mask, right) for side, mask in (("accepted", ~refused), ("refused", refused)) if mask.any()}
+
+    def statistic(weights: Array) -> dict[str, Array]:
+        with np.errstate(invalid="ignore"):  # a resample may lack one side
+            return {name: (weights @ (mask * values)) / (weights @ mask) for name, (mask, values) in means.items()}
+
+    found = estimate(statistic, measured.lesions)
+    return {
+        **(chosen or {}),
+        "n_refused": int(refused.sum()),
+        "refused": found["all"],
+        "by_diagnosis": {label: found.get(label) for label in measured.labels},
+        "accuracy": {side: found.get(side) for side in ("accepted", "refused")},
+    }

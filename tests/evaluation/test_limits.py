@@ -1,0 +1,83 @@
+"""What a run says that it does not know: stored by train.py or by the command, measured, and printed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import command
+from datasets import load_dataset
+from PIL import Image
+
+from lesions.faults import InputError
+from lesions.model.familiarity import FILE, Familiarity
+
+STORED = ("operating_points", "prediction_sets", "familiarity")
+
+
+def test_distance_by_hand(tmp_path: Path) -> None:
+    # Independent features of variance 1 and 4: two standard deviations are 2, or 4, and the squared distance is 4.
+    random = np.random.default_rng(0)
+    features = (random.normal(size=(200_000, 2)) * [1, 2] + [10, 20]).astype(np.float32)
+    familiarity = Familiarity.fit(features)
+    new = np.array([[10, 20], [12, 20], [10, 24], [12, 24]], dtype=np.float32)
+    assert familiarity.distance(new) == pytest.approx([0, 4, 4, 8], abs=0.1)
+    familiarity.save(tmp_path)
+    assert Familiarity.load(tmp_path).distance(new).tolist() == familiarity.distance(new).tolist()
+    assert Familiarity.load(tmp_path / "nowhere") is None
+    (tmp_path / FILE).write_bytes(b"no tensors")
+    with pytest.raises(InputError, match="is broken"):
+        Familiarity.load(tmp_path)
+
+
+def test_the_command_stores_what_training_stored(run: Path, copy: Path, sample: Path) -> None:
+    record = json.loads((run / "training.json").read_text())
+    familiarity = Familiarity.load(run)
+    (copy / "training.json").write_text(json.dumps({key: record[key] for key in record if key not in STORED}))
+    (copy / FILE).unlink()
+    shutil.rmtree(copy / "evaluation")
+    command("evaluate_model.py", "--model", copy, "--dataset", sample)  # an old run still evaluates
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    assert report["prediction_sets"] == [] and report["unfamiliar"] is None
+    assert "rule out" not in (copy / "evaluation" / "report.html").read_text()
+
+    command("-m", "lesions.evaluation.limits", copy, "--dataset", sample)
+    again = json.loads((copy / "training.json").read_text())
+    assert {key: again[key] for key in record} == record
+    assert np.array_equal(Familiarity.load(copy).whitening, familiarity.whitening)
+    broken = command("-m", "lesions.evaluation.limits", sample, "--dataset", sample, check=2).stderr
+    assert "not a run folder" in broken
+
+
+def test_metrics_json_and_report_say_how_far_they_hold(run: Path) -> None:
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    levels = report["prediction_sets"]
+    assert [level["level"] for level in levels] == [0.9, 0.95] and all(level["guaranteed"] for level in levels)
+    smaller, larger = levels
+    assert smaller["coverage"]["value"] <= larger["coverage"]["value"]
+    assert 1 <= smaller["mean_size"]["value"] <= larger["mean_size"]["value"] <= 7
+    assert larger["coverage"]["value"] > 0.8 and set(larger["subgroups"]) == {"site"}
+    unfamiliar = report["unfamiliar"]
+    assert 0 <= unfamiliar["refused"]["value"] < 0.3 and unfamiliar["accepted"] == 0.99
+    page = (run / "evaluation" / "report.html").read_text()
+    for title in ("What it can't rule out", "Unlike the training images"):
+        assert f"<h2>{title.replace(chr(39), '&#39;')}</h2>" in page
+        assert f"\n### {title}\n" in (run / "README.md").read_text()
+
+
+def test_answers_name_what_cannot_be_ruled_out_and_refuse_noise(run: Path, sample: Path, tmp_path: Path) -> None:
+    rows = load_dataset(str(sample), split="test").select(range(6))
+    for number, row in enumerate(rows):
+        row["image"].save(tmp_path / f"lesion{number}.png")
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    lines = command("evaluate_model.py", "--model", run, "--images", tmp_path).stdout.splitlines()
+    table = {line.split()[0]: line for line in lines if line}
+    assert "can't rule out" in table["image"] and "unlike the training images" in table["image"]
+    assert table["noise"].endswith("don't trust")
+    assert sum(table[f"lesion{number}"].endswith("don't trust") for number in range(6)) <= 2
+    shown = command("evaluate_model.py", "--model", run, "--images", tmp_path / "noise.png").stdout
+    assert "unlike the training images: don't trust this answer" in shown and "Can't rule out: " in shown
