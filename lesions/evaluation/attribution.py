@@ -7,6 +7,7 @@ layers says how much each patch told the tokens that the heads read.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from lesions.metrics.measured import Measured
 from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_for_prediction
 
-DELETED_SHARE = 0.2  # of the patches
+DELETED_SHARES = (0.1, 0.2, 0.4)  # of the patches
 EXAMPLES = 4  # images of each kind
 TESTED = 300  # images of the deletion test
 
@@ -104,42 +105,57 @@ def explain_examples(
 def deletion_test(
     predictor: Predictor, model: PreTrainedModel, rows: Any, measured: Measured, batch_size: int
 ) -> dict[str, Any]:
-    """Whether the map means something: the mean drop of the decided diagnosis's probability when the fifth of the
-    patches that the map ranks highest is made the mean color of the training images' normalization, against a
-    random fifth, on 300 images sampled at random, or all if they are fewer.
+    """Whether the map means something: how much the probability of the decided diagnosis drops, on average, if the
+    patches that the map ranks highest are set to the mean color of the training images.
 
-    `model` is what `load_to_explain` gives of the predictor.
-    `advantage` is the drop of the map's patches minus that of the random ones, with its interval over lesions.
+    Its rival is the center of the image, since that is where lesions lie: a map that does not beat it says nothing
+    about this image. Random patches are the floor. On 300 sampled images, or all if they are fewer.
+
+    `model` is what `load_to_explain` gives of the predictor. For each of DELETED_SHARES: the drops by `map`, `center`
+    and `random`, and `advantage`, the drop by the map minus that by the center, with intervals over lesions.
     """
     random = np.random.default_rng(0)
     numbers = np.sort(random.choice(len(measured), min(TESTED, len(measured)), replace=False))
     images = Subset(LesionImages(rows, predictor.processor), numbers.tolist())
-    drops: dict[str, list[Array]] = {"map": [], "random": []}
+    drops: dict[tuple[float, str], list[Array]] = {}
     with tqdm(total=len(numbers), desc="deletion test", unit="image", leave=False) as progress:
         for batch in in_batches(images, batch_size):
             pixels = batch["pixel_values"].to(predictor.device)
             with torch.inference_mode():
                 before, classes = predictor.model(pixel_values=pixels).logits.softmax(1).max(dim=1)
             ranked = relevance(model, pixels.clone(), classes.clone()).cpu()
-            for name, order in (("map", ranked), ("random", torch.tensor(random.random(tuple(ranked.shape))))):
+            at_random = torch.tensor(random.random(tuple(ranked.shape)))
+            orders = {"map": ranked, "center": nearness_to_center(ranked), "random": at_random}
+            for share, (name, order) in product(DELETED_SHARES, orders.items()):
                 with torch.inference_mode():
-                    left = predictor.model(pixel_values=_delete(pixels, order)).logits.softmax(1)
+                    left = predictor.model(pixel_values=_delete(pixels, order, share)).logits.softmax(1)
                 after = left.gather(1, classes[:, None])[:, 0]
-                drops[name].append((before - after).double().cpu().numpy())
+                drops.setdefault((share, name), []).append((before - after).double().cpu().numpy())
             progress.update(len(pixels))
-    drop = {name: np.concatenate(parts) for name, parts in drops.items()}
+    drop = {key: np.concatenate(parts) for key, parts in drops.items()}
+    drop |= {(share, "advantage"): drop[share, "map"] - drop[share, "center"] for share in DELETED_SHARES}
 
-    def means(weights: Array) -> dict[str, Array]:
-        total = weights.sum(axis=1)
-        values = {name: weights @ values / total for name, values in drop.items()}
-        return {**values, "advantage": values["map"] - values["random"]}
+    def means(weights: Array) -> dict[tuple[float, str], Array]:
+        return {key: weights @ values / weights.sum(axis=1) for key, values in drop.items()}
 
-    return {"deleted_share": DELETED_SHARE, "n_images": len(numbers), **estimate(means, measured.lesions[numbers])}
+    found = estimate(means, measured.lesions[numbers])
+    shares = [
+        {"deleted_share": share, **{name: found[share, name] for name in ("map", "center", "random", "advantage")}}
+        for share in DELETED_SHARES
+    ]
+    return {"n_images": len(numbers), "shares": shares}
 
 
-def _delete(pixels: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """The pixels with the patches of the highest `order` (n, patches) set to 0, the mean that was normalized away."""
+def nearness_to_center(patches: torch.Tensor) -> torch.Tensor:
+    """For each patch of a square image, in the shape (n, patches), how near it is to the center."""
+    side = round(patches.shape[1] ** 0.5)
+    steps = torch.arange(side) - (side - 1) / 2
+    return -(steps[:, None] ** 2 + steps**2).flatten().expand(patches.shape)
+
+
+def _delete(pixels: torch.Tensor, order: torch.Tensor, share: float) -> torch.Tensor:
+    """The pixels with the `share` of the patches of the highest `order` (n, patches) set to 0, the mean color."""
     side = round(order.shape[1] ** 0.5)
-    top = order.topk(round(DELETED_SHARE * order.shape[1]), dim=1).indices
+    top = order.topk(round(share * order.shape[1]), dim=1).indices
     kept = torch.ones(order.shape).scatter(1, top, 0).view(-1, 1, side, side).to(pixels.device)
     return pixels * torch.nn.functional.interpolate(kept, size=pixels.shape[-2:], mode="nearest")

@@ -65,12 +65,14 @@ def _measure_level(chosen: dict[str, Any], measured: Measured, guaranteed: bool)
     }
 
 
-def _estimate_means(means: dict[Hashable, tuple[NDArray[np.bool_], Array]], lesions: NDArray) -> dict[Any, Any]:
+def _estimate_means(
+    means: dict[Hashable, tuple[NDArray[np.bool_], Array]], lesions: NDArray
+) -> dict[Hashable, dict[str, Any]]:
     """The mean of each value (n,) over the lesions of its mask (n,), with its interval."""
     _, lesion_of, n_images = np.unique(lesions, return_inverse=True, return_counts=True)
     of_lesion = 1 / n_images[lesion_of]
 
-    def statistic(weights: Array) -> dict[Any, Array]:
+    def statistic(weights: Array) -> dict[Hashable, Array]:
         totals = weights @ np.stack([of_lesion * mask for mask, _ in means.values()], axis=1)
         sums = weights @ np.stack([of_lesion * mask * values for mask, values in means.values()], axis=1)
         ratios = np.divide(sums, totals, out=np.full_like(sums, np.nan), where=totals > 0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from lesions.arrays import Array, Numbers
 from lesions.metrics.names import HEADLINE
 from lesions.metrics.scores import Weighted, weighted_metrics
+
+Name = TypeVar("Name", bound=Hashable)
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -23,8 +25,8 @@ RULE = (  # a class without a case in a resample
 
 
 def resample(
-    statistic: Callable[[Array], dict[str, Array]], lesions: NDArray, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Array]:
+    statistic: Callable[[Array], dict[Name, Array]], lesions: NDArray, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[Name, Array]:
     """The values, shape (resamples, ...), of each metric that `statistic` computes from weights (k, n), k at a time.
 
     Lesions are sampled with replacement, each with all its images: images of one lesion are not independent, so
@@ -33,7 +35,7 @@ def resample(
     """
     _, lesion_of = np.unique(lesions, return_inverse=True)
     times_sampled = _sample(int(lesion_of.max()) + 1, resamples, seed)
-    parts: list[dict[str, Array]] = []
+    parts: list[dict[Name, Array]] = []
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
         parts.append(statistic(times_sampled[start : start + RESAMPLES_AT_ONCE, lesion_of].astype(np.float64)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -54,7 +56,7 @@ def percentiles(values: Array) -> tuple[float, float] | tuple[None, None]:
     return float(low), float(high)
 
 
-def estimate(statistic: Callable[[Array], dict[str, Array]], lesions: NDArray) -> dict[str, dict[str, Any]]:
+def estimate(statistic: Callable[[Array], dict[Name, Array]], lesions: NDArray) -> dict[Name, dict[str, Any]]:
     """Each metric of `statistic` as `{value, low, high}`: the value counts every image once."""
     intervals = {name: percentiles(values) for name, values in resample(statistic, lesions).items()}
     return {

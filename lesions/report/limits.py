@@ -95,15 +95,31 @@ def robustness(report: dict[str, Any]) -> Section | None:
 
 
 def maps(report: dict[str, Any]) -> Section | None:
-    if not (maps := report.get("maps")):
+    """Where the model looked, and whether that says more than the center of the image."""
+    shares = report.get("maps", {}).get("shares")  # earlier versions compared with random patches alone
+    if not shares:
         return None
     text = (
         "The maps show attention weighted by its gradient (Chefer et al. 2021). The table tests them on "
-        f"{maps['n_images']} images: how much the probability of the answer falls, on average, if the "
-        f"{100 * maps['deleted_share']:g} % of the patches that a map ranks highest are blanked, or as many random "
-        "ones."
+        f"{report['maps']['n_images']} images: how much the probability of the answer drops, on average, if the "
+        "patches that a map ranks highest are blanked; or those nearest to the center, where lesions lie; or random "
+        f"ones. {_verdict(shares)}"
     )
-    rows = [["patches of the map", format_metric(maps["map"])], ["random patches", format_metric(maps["random"])]]
-    rows.append(["difference", format_metric(maps["advantage"], "+")])
+    rows = [
+        [f"{100 * each['deleted_share']:g} %"]
+        + [format_metric(each[name]) for name in ("map", "center", "random")]
+        + [format_metric(each["advantage"], "+")]
+        for each in shares
+    ]
+    columns = ["patches blanked", "by the map", "by the center", "at random", "map minus center"]
     figures = {"examples.png": "The most confident right, the most confident wrong, and the most uncertain images"}
-    return Section("Where it looked", text, ["", "mean drop"], rows, figures)
+    return Section("Where it looked", text, columns, rows, figures)
+
+
+def _verdict(shares: list[dict[str, Any]]) -> str:
+    better = [f"{100 * each['deleted_share']:g} %" for each in shares if each["advantage"]["low"] > 0]
+    if len(better) == len(shares):
+        return "The maps beat the center at every share."
+    if better:
+        return f"The maps beat the center at {' and '.join(better)} only."
+    return "The maps do not beat the center: don't read them as reasons."

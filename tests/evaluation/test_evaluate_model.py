@@ -178,9 +178,11 @@ def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictio
     robustness = report["robustness"]
     assert robustness["n_images"] == 20 and len(robustness["changes"]) == 8
     assert all(len(change["strengths"]) == 5 for change in robustness["changes"].values())
-    maps = report["maps"]
-    assert maps["advantage"]["value"] == pytest.approx(maps["map"]["value"] - maps["random"]["value"])
-    assert maps["advantage"]["low"] < maps["advantage"]["high"] and maps["map"]["value"] > 0
+    maps = report["maps"]["shares"]
+    assert [each["deleted_share"] for each in maps] == [0.1, 0.2, 0.4]
+    for each in maps:
+        assert each["advantage"]["value"] == pytest.approx(each["map"]["value"] - each["center"]["value"])
+        assert each["advantage"]["low"] < each["advantage"]["high"] and each["map"]["value"] > 0
 
     page = (copy / "evaluation" / "report.html").read_text()
     assert len(page) < 5e6 and page.count("data:image/png;base64,") == 6
