@@ -8,7 +8,8 @@ from typing import Any
 from lesions.faults import Faults, InputError
 from lesions.files import read_json
 
-RECORD, CURVES = "training.json", "training_curves.png"
+RECORD, CURVES, FAMILIARITY = "training.json", "training_curves.png", "familiarity.safetensors"
+WEIGHTS = "model*.safetensors"
 EVALUATION, METRICS_FILE = "evaluation", "metrics.json"  # the folder of results, and the file that holds them
 
 

@@ -16,7 +16,7 @@ from lesions.metrics.names import METRICS
 from lesions.plain_text import for_markdown
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
-from lesions.run_folder import CURVES, RECORD
+from lesions.run_folder import CURVES, RECORD, WEIGHTS
 from lesions.templates import render
 
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
@@ -84,7 +84,7 @@ def evaluations(run: Path, other_weights: bool = False) -> list[Path]:
 
     One that doesn't say which, of an earlier version, counts as the former.
     """
-    weights = sha256_of(sorted(run.glob("*.safetensors")))
+    weights = sha256_of(sorted(run.glob(WEIGHTS)))
     folders = sorted(path.parent for path in run.glob("evaluation*/metrics.json"))
     measured = {folder: read_json(folder / "metrics.json").get("weights_sha256", weights) for folder in folders}
     return [folder for folder in folders if (measured[folder] != weights) == other_weights]

@@ -18,14 +18,14 @@ from lesions.evaluation.prediction import VIEWS, Answers, Predictor
 from lesions.evaluation.robustness import measure_robustness
 from lesions.evaluation.unfamiliar import measure_unfamiliar
 from lesions.faults import InputError
-from lesions.files import write_json
+from lesions.files import sha256_of, write_json
 from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.metrics.measured import Measured
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
-from lesions.run_folder import METRICS_FILE, check_split, record_of
+from lesions.run_folder import METRICS_FILE, WEIGHTS, check_split, record_of
 
 PLAIN = MeasureOptions()
 
@@ -61,7 +61,7 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
     truth = np.array([labels.index(names[number]) for number in images["label"]])
     rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     about = {
-        "model": public_name(model),
+        **_about_model(model, predictor),
         "dataset": public_name(dataset),
         "split": split,
         "dataset_revision": revision_of(local_folder(dataset, "dataset")),
@@ -81,7 +81,7 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     answers = predictor.probabilities(images, options.batch_size)
     images.raise_if_broken()
     about = {
-        "model": public_name(model),
+        **_about_model(model, predictor),
         "dataset": public_name(str(place)),
         "split": None,
         "dataset_revision": None,
@@ -90,6 +90,14 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     truth = rows["dx"].map(predictor.labels.index).to_numpy()
     measured = Measured(answers.probabilities, truth, predictor.labels, rows)
     _measure(about, Subject(predictor, images, measured, answers), output, options)
+
+
+def _about_model(model: str, predictor: Predictor) -> dict[str, str]:
+    """The model's name, and which weights were measured, for the card to tell them from later ones."""
+    return {
+        "model": public_name(model),
+        "weights_sha256": sha256_of(sorted(predictor.folder.glob(WEIGHTS))),
+    }
 
 
 def _measure(about: dict[str, Any], subject: Subject, output: Path, options: MeasureOptions) -> None:

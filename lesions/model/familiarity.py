@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 from lesions.arrays import Array
 from lesions.faults import InputError
 from lesions.files import whole_file
+from lesions.run_folder import FAMILIARITY
 
-FILE = "familiarity.safetensors"  # in the run folder
 COMMAND = "python -m lesions.evaluation.limits RUN --dataset DATA"
 
 
@@ -44,22 +44,22 @@ class Familiarity:
         return ((features.astype(np.float64) @ self.whitening - self.center) ** 2).sum(axis=1)
 
     def save(self, folder: Path) -> None:
-        """Writes FILE into a run folder."""
-        with whole_file(folder / FILE) as partial:
+        """Writes FAMILIARITY into a run folder."""
+        with whole_file(folder / FAMILIARITY) as partial:
             save_file({"whitening": self.whitening, "center": self.center}, partial)
 
     @staticmethod
     def load(folder: Path) -> Familiarity | None:
         """What `save` wrote; None where the run has none. Raises InputError where the file holds something else."""
-        if not (folder / FILE).is_file():
+        if not (folder / FAMILIARITY).is_file():
             return None
         try:
-            stored = load_file(folder / FILE)
+            stored = load_file(folder / FAMILIARITY)
             whitening, center = stored["whitening"], stored["center"]
         except (SafetensorError, KeyError) as error:
             raise InputError(
-                f"{folder / FILE} is broken: {error}. Delete it, or make it again with {COMMAND}"
+                f"{folder / FAMILIARITY} is broken: {error}. Delete it, or make it again with {COMMAND}"
             ) from error
         if whitening.shape != (len(center), len(center)):
-            raise InputError(f"{folder / FILE} has contradictory shapes. Delete it, or make it again: {COMMAND}")
+            raise InputError(f"{folder / FAMILIARITY} has contradictory shapes. Delete it, or make it again: {COMMAND}")
         return Familiarity(whitening, center)

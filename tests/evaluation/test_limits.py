@@ -13,7 +13,8 @@ from datasets import load_dataset
 from PIL import Image
 
 from lesions.faults import InputError
-from lesions.model.familiarity import FILE, Familiarity
+from lesions.model.familiarity import Familiarity
+from lesions.run_folder import FAMILIARITY
 
 STORED = ("operating_points", "prediction_sets", "familiarity")
 
@@ -28,7 +29,7 @@ def test_distance_by_hand(tmp_path: Path) -> None:
     familiarity.save(tmp_path)
     assert Familiarity.load(tmp_path).distance(new).tolist() == familiarity.distance(new).tolist()
     assert Familiarity.load(tmp_path / "nowhere") is None
-    (tmp_path / FILE).write_bytes(b"no tensors")
+    (tmp_path / FAMILIARITY).write_bytes(b"no tensors")
     with pytest.raises(InputError, match="is broken"):
         Familiarity.load(tmp_path)
 
@@ -37,7 +38,7 @@ def test_the_command_stores_what_training_stored(run: Path, copy: Path, sample: 
     record = json.loads((run / "training.json").read_text())
     familiarity = Familiarity.load(run)
     (copy / "training.json").write_text(json.dumps({key: record[key] for key in record if key not in STORED}))
-    (copy / FILE).unlink()
+    (copy / FAMILIARITY).unlink()
     shutil.rmtree(copy / "evaluation")
     command("evaluate_model.py", "--model", copy, "--dataset", sample)  # an old run still evaluates
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())
