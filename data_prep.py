@@ -14,15 +14,15 @@ The folder appears whole or not at all, and one run reports every fault of the t
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lesions.data.options import parse_options
-from lesions.faults import InputError, exits_cleanly
+from lesions.faults import exits_cleanly
 from lesions.files import whole_folder
 from lesions.hub import Destination, check_access, push_folder
+from lesions.places import check_folder
 
 # --help answers at once, so `main` imports what needs pandas after the options are parsed.
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
+WRITTEN = [*PUBLISHED, "audit_pairs.png"]
 
 
 @exits_cleanly
@@ -37,7 +37,7 @@ def main() -> None:
     from lesions.data.tables import read_tables
     from lesions.data.writing import write_dataset
 
-    check_output(options.output)
+    check_folder(options.output, WRITTEN)
     destination = Destination(options.hub_dataset_id, "dataset", options.private) if options.hub_dataset_id else None
     if destination:
         check_access(destination)
@@ -54,7 +54,7 @@ def main() -> None:
         check_left(table, options.extra_train)
         audit = describe(options, source, classes, table, left_out)
         audit["duplicates"] = describe_merges(table, pairs, options.audit if searched else "off")
-        with whole_folder(options.output) as folder:
+        with whole_folder(options.output, WRITTEN) as folder:
             write_dataset(folder, table, pairs, paths, audit, options)
     print("\n".join(summary(audit)))
     print(f"\n{options.output} is ready. Next:")
@@ -63,12 +63,6 @@ def main() -> None:
         what_next = f"{options.output} is complete; repeat the same command to push it"
         url = push_folder(destination, options.output, PUBLISHED, "Data set and card", what_next=what_next)
         print(f"\npublished at {url}")
-
-
-def check_output(output: Path) -> None:
-    """Refuses to replace anything but an older data set. Raises InputError."""
-    if output.exists() and not (output / "audit.json").is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} exists and is not a data set of this program; give another --output or remove it")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesions.diagnoses import name_of
+from lesions.plain_text import for_markdown
 from lesions.templates import render
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def render_dataset_card(audit: dict[str, Any], name: str, readings: Sequence[Reading] = ()) -> str:
     """The card of the data described by `audit` (the content of audit.json), to be loaded as `name` (a folder or Hub
     id), with the figures of explore/ that `readings` tell of."""
+    audit = for_markdown(audit)
     split = audit["split"]
     totals = {
         name: {kind: sum(row[name][kind] for row in split["classes"].values()) for kind in ("images", "lesions")}

@@ -167,7 +167,7 @@ def test_replaces_an_older_data_set_but_nothing_else(source: Path, tmp_path: Pat
     output = tmp_path / "out"
     output.mkdir()
     (output / "thesis.tex").write_text("years of work")
-    assert "is not a data set" in prepare_data(source, output, check=2)
+    assert "files that this program did not write" in prepare_data(source, output, check=2)
     assert (output / "thesis.tex").exists()
     (output / "thesis.tex").unlink()
     prepare_data(source, output)

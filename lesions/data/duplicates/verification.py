@@ -17,10 +17,10 @@ MATCH_RATIO = 0.85  # Lowe's test: the best match must be this much nearer than 
 TOLERANCE = 4.0  # pixels by which a match may miss the common transform
 SCALES = (1 / 5, 5.0)  # of one image to the other, in any direction
 STRETCH = 1.8  # at most, of one direction against the other: twice 4:3, if both are squashed and one is turned
-MIN_SPREAD = 0.015  # share of an image that the agreeing points span: a ruler's marks stay below
+MIN_SPREAD = 0.015  # share of an image that the agreeing points span; the marks of a ruler stay below
 MIN_SCORE = 7  # places that agree; below, chance begins (benchmarks/leaks.py)
-CERTAIN_SCORE = 10  # from here on the images need not be laid over each other
-MIN_CORRELATION = 0.85  # of the two images laid over each other
+CERTAIN_SCORE = 12  # below, or with less than MIN_SPREAD, the images must also correlate when laid over each other
+MIN_CORRELATION = 0.88
 
 
 def score_pairs(keypoints: Keypoints, pairs: NDArray[np.int64], processes: int) -> NDArray[np.int64]:
@@ -39,9 +39,9 @@ def _verify(keypoints: Keypoints, pairs: NDArray[np.int64]) -> NDArray[np.int64]
         (points, descriptors), (other_points, other_descriptors) = (keypoints.of(image) for image in pair)
         half, other_half = (keypoints.gray(image) for image in pair)
         matched = _match(descriptors, other_descriptors)
-        areas = np.array([4 * half.size, 4 * other_half.size])  # square pixels
-        score, transform = _agreement(points[matched[:, 0]], other_points[matched[:, 1]], areas)
-        if MIN_SCORE <= score < CERTAIN_SCORE:
+        score, spread, transform = _agreement(points[matched[:, 0]], other_points[matched[:, 1]])
+        close_together = (spread / (4 * half.size, 4 * other_half.size)).max() < MIN_SPREAD
+        if score >= MIN_SCORE and (score < CERTAIN_SCORE or close_together):
             transform[:, 2] /= 2  # to the pixels of the halves
             score = score if _correlation(half, other_half, transform) >= MIN_CORRELATION else 0
         scores.append(score)
@@ -63,10 +63,11 @@ def _match(here: NDArray[np.uint8], there: NDArray[np.uint8]) -> NDArray[np.int6
 
 
 def _agreement(
-    here: NDArray[np.float32], there: NDArray[np.float32], areas: NDArray[np.int64]
-) -> tuple[int, NDArray[np.float64]]:
-    """Places at which the matched points agree on one affine transform, and the transform, shape (2, 3)."""
-    nothing = 0, np.eye(2, 3)
+    here: NDArray[np.float32], there: NDArray[np.float32]
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """How far matched points agree on one affine transform: the number of places, 0 if there are too few; the area
+    that they span in either image, in square pixels; and the transform, shape (2, 3)."""
+    nothing = 0, np.zeros(2), np.eye(2, 3)
     if len(here) < MIN_SCORE:
         return nothing
     cv2.setRNGSeed(0)
@@ -80,10 +81,10 @@ def _agreement(
         return nothing
     agreeing = inliers.ravel().astype(bool)
     places = len(np.unique(np.round(here[agreeing] / 3), axis=0))  # several keypoints on one mark are one place
-    hulls = [cv2.contourArea(cv2.convexHull(points[agreeing])) for points in (here, there)]
-    if places < MIN_SCORE or max(np.array(hulls) / areas) < MIN_SPREAD:
+    if places < MIN_SCORE:
         return nothing
-    return places, transform
+    spread = [cv2.contourArea(cv2.convexHull(points[agreeing])) for points in (here, there)]
+    return places, np.array(spread), transform
 
 
 def _correlation(here: NDArray[np.uint8], there: NDArray[np.uint8], transform: NDArray[np.float64]) -> float:
@@ -97,8 +98,11 @@ def _correlation(here: NDArray[np.uint8], there: NDArray[np.uint8], transform: N
         _, refined = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, stop, None, 3)
     except cv2.error:  # its way of saying that it did not converge
         return 0.0
-    laid_over = cv2.warpAffine(second, refined, first.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    skin = (first > DARK) & (laid_over > DARK)  # what the second does not cover is 0
+    onto_first = {"dsize": first.shape[::-1], "flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
+    laid_over = cv2.warpAffine(second, refined, **onto_first)
+    covered = cv2.warpAffine(np.ones_like(second), refined, **onto_first) > 0.5
+    skin = (covered & (first > DARK) & (laid_over > DARK)).astype(np.uint8)
+    skin = cv2.erode(skin, np.ones((7, 7), np.uint8)) > 0  # at its edges the blur has mixed in what is beside it
     if skin.mean() < 0.03:
         return 0.0
     return float(np.corrcoef(first[skin], laid_over[skin])[0, 1])

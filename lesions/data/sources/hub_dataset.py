@@ -5,15 +5,16 @@ The table is written last: a folder that has one is complete, and the network is
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 from lesions.data.metadata import METADATA, Columns, finish_metadata
-from lesions.faults import Faults, InputError
+from lesions.faults import InputError
 from lesions.files import whole_file
+from lesions.places import plain_name
 
 
 def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
@@ -30,7 +31,6 @@ def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
     if (folder / METADATA).is_file():
         return folder
     rows: list[dict[str, Any]] = []
-    faults = Faults()
     for split, part in load_dataset(str(snapshot)).items():
         missing = [name for name in (columns.image, columns.label) if name not in part.features]
         if missing or not isinstance(part.features[columns.image], Image):
@@ -42,14 +42,10 @@ def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
         encoded = part.cast_column(columns.image, Image(decode=False))
         for number, row in enumerate(tqdm(encoded, desc=f"reading {split}", unit="image")):
             name = str(row.get("image_id") or f"{split}_{number:06d}")
-            if PurePosixPath(name).name != name or "\\" in name:
-                faults.add("image_id can't be a file name", repr(name))
-                continue
-            _store(row.pop(columns.image), folder / f"{name}.jpg")
+            _store(row.pop(columns.image), folder / f"{plain_name(name, 'an image_id')}.jpg")
             code = row[columns.label]
             dx = label.int2str(code) if isinstance(label, ClassLabel) and code is not None else code
             rows.append({**row, "image_id": name, "dx": dx, "lesion_id": row.get(columns.group)})
-    faults.raise_if_any(f"rename these images of {repo}")
     return finish_metadata(folder, pd.DataFrame(rows))
 
 
