@@ -33,31 +33,39 @@ if TYPE_CHECKING:
 def main() -> None:
     options, training = parse_options(__doc__)
 
-    from lesions.dataset import dataset_fingerprint, label_names, load_splits, title_of
+    from lesions.dataset import dataset_fingerprint, label_names, load_splits, split_fingerprints, title_of
     from lesions.hub import check_access, local_folder
     from lesions.model.half_precision import store_in_half
-    from lesions.run_folder import CURVES, check_split, record_of
+    from lesions.model.loading import check_trainable
+    from lesions.run_folder import CURVES
+    from lesions.seen_images import check_unseen, seen_images, write_seen
     from lesions.training.curves import save_training_curves
     from lesions.training.decision import decide
+    from lesions.training.feasibility import check_options
     from lesions.training.record import describe_training, save_record
     from lesions.training.resume import describe_settings, find_checkpoint, sole_use
 
     settle_in(training)
+    check_options(options, training)
     run, to = Path(training.output_dir), destination(training)
     if to:
         check_access(to)
 
+    folders = {name: local_folder(name, "model") for name in options.learns_from}
+    check_trainable(local_folder(options.model, "model"), [folders[name] for name in options.teachers])
     dataset = load_splits(options.dataset, "train", "validation", "test")
     fingerprint = dataset_fingerprint(dataset)
-    sources = {name: record_of(local_folder(name, "model")) for name in options.learns_from}
-    check_split(sources, title_of(options.dataset), fingerprint)
-    identity = {"dataset_fingerprint": fingerprint, "settings": describe_settings(options, training)}
+    check_unseen(folders, dataset, ("validation", "test"), title_of(options.dataset), fingerprint)
+    data = {"dataset_fingerprint": fingerprint, "train_fingerprint": split_fingerprints(dataset)["train"]}
+    identity = {**data, "settings": describe_settings(options, training)}
     checkpoint = find_checkpoint(training, identity, label_names(dataset))
 
     with sole_use(run) if training.process_index == 0 else nullcontext():
         trainer, about = build_trainer(options, training, dataset)
         record = {"status": "running", **identity, **about}
         save_record(trainer, record)
+        if trainer.is_world_process_zero():
+            write_seen(run, seen_images(dataset["train"], folders.values()))
         trainer.train(resume_from_checkpoint=checkpoint)
 
         decided = decide(trainer, options.decision, list(record["train_counts"].values()))

@@ -32,7 +32,7 @@ class OptionParser(HfArgumentParser):
         self.refuse_unknown([word.split("=")[0] for word in unknown if word.startswith("-")] or unknown)
         try:
             return self.parse_args_into_dataclasses(words, look_for_args_file=False)
-        except (ValueError, TypeError) as error:  # raised by `__post_init__` of the dataclasses
+        except (ValueError, TypeError, ImportError) as error:  # raised by `__post_init__` of the dataclasses
             raise InputError(f"these options can't be used together: {error}") from error
 
     def refuse_unknown(self, names: Iterable[str], where: str = "the command line") -> None:

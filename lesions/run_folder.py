@@ -23,9 +23,9 @@ def record_of(folder: Path) -> dict[str, Any] | None:
         return None
     record = read_json(path)
     needed = ("status", "dataset", "dataset_fingerprint", "settings", "base_model")
-    missing = needed if not isinstance(record, dict) else [name for name in needed if name not in record]
-    if missing:
-        raise InputError(f"{path} was not written by train.py, or is broken: it lacks {', '.join(missing)}")
+    parts = [record, *(record.get(name) for name in ("dataset", "settings"))] if isinstance(record, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts) or not set(needed) <= set(record):
+        raise InputError(f"{path} is not a record of train.py; write it again, or remove it")
     return record
 
 

@@ -13,11 +13,12 @@ from lesions.files import read_json, whole_folder, write_text
 from lesions.hub import Destination, check_access, push_folder
 from lesions.places import listed, plain_name
 from lesions.run_folder import CURVES, FAMILIARITY, RECORD
+from lesions.seen_images import SEEN
 from model_card.card import EXAMPLES, evaluations, write_card
 
 # All that a model repository holds, by name: anything else that lies in a run folder stays there.
 MODEL_FILES = (
-    *("README.md", "config.json", "preprocessor_config.json", RECORD, CURVES, FAMILIARITY),
+    *("README.md", "config.json", "preprocessor_config.json", RECORD, SEEN, CURVES, FAMILIARITY),
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
     ".eval_results/*.yaml",
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lesions.dataset import SHARES, dataset_fingerprint, load_splits, title_of
+from lesions.dataset import dataset_fingerprint, load_splits, title_of
 from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
 from lesions.evaluation.comparison import paired_differences
 from lesions.evaluation.image_folder import ImageFolder
@@ -25,7 +25,8 @@ from lesions.metrics.measured import Measured
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
-from lesions.run_folder import METRICS_FILE, WEIGHTS, check_split, record_of
+from lesions.run_folder import METRICS_FILE, WEIGHTS, record_of
+from lesions.seen_images import check_unseen
 
 PLAIN = MeasureOptions()
 
@@ -55,8 +56,7 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
             "Measure the model on data with its own diagnoses"
         )
     fingerprint = dataset_fingerprint(splits, split)
-    if split in SHARES:
-        check_split({model: record_of(predictor.folder)}, title_of(dataset), fingerprint)
+    check_unseen({model: predictor.folder}, splits, [split], title_of(dataset), fingerprint)
     answers = predictor.probabilities(images, options.batch_size)
     truth = np.array([labels.index(names[number]) for number in images["label"]])
     rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})

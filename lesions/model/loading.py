@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
+from lesions.files import read_json
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
 # at 128. In float32 both are equally fast.
@@ -19,12 +24,79 @@ ON_CPU = "eager"
 HEAD = re.compile("classifier|head")  # in the names of a classifier's last layers
 
 
+@contextmanager
+def usable(what: object) -> Iterator[None]:
+    """Turns whatever a library raises on somebody's broken file into one InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = str(error).strip() or type(error).__name__
+        raise InputError(
+            f"{what} can't be used: {reason.splitlines()[0]}\nFetch it again, or give another model"
+        ) from error
+
+
+def read_config(folder: Path) -> Any:
+    """The config of the model in `folder`. Raises InputError, also if it brings code of its own."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f"{folder} is not a model folder: it holds no config.json")
+    _refuse_code(path)
+    with usable(path):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if sorted(config.id2label) != list(range(len(config.id2label))):
+        raise InputError(f"{path}: id2label must number the labels from 0 on, not {sorted(config.id2label)}")
+    return config
+
+
 def load_processor(folder: Path) -> BaseImageProcessor:
     """The checkpoint's own preprocessing. Always the PIL backend, so that every stage resizes alike."""
-    try:
-        return AutoImageProcessor.from_pretrained(folder, backend="pil")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no usable preprocessor_config.json: {error}") from error
+    path = folder / "preprocessor_config.json"
+    if path.is_file():
+        _refuse_code(path)
+    with usable(path):
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+        gray = Image.new("RGB", (30, 20), "gray")
+        values = processor(gray, return_tensors="np")["pixel_values"][0]
+        if values.shape[0] != 3 or not np.isfinite(values).all():
+            raise InputError(f"{path} turns an image into {values.shape} values that are not all finite numbers")
+        return processor
+
+
+def _refuse_code(path: Path) -> None:
+    """transformers would ask the user whether to run the code that `auto_map` names."""
+    content = read_json(path)
+    if isinstance(content, dict) and "auto_map" in content:
+        raise InputError(
+            f"{path} asks to run code that comes with the model (auto_map). It is never run here: give a model of an "
+            "architecture that transformers holds"
+        )
+
+
+def check_trainable(folder: Path, teachers: list[Path]) -> None:
+    """Raises InputError unless `folder` holds an image classifier that can be trained, before its weights are read.
+
+    To learn from `teachers`, it needs DeiT's distillation token.
+    """
+    config = read_config(folder)
+    for teacher in teachers:
+        read_config(teacher)
+    if teachers and config.model_type != "deit":
+        raise InputError(f"--teacher needs a DeiT, which has a distillation token; {folder} holds {config.model_type}")
+    with usable(folder / "config.json"), torch.device("meta"):
+        heads(_build(config))
+    load_processor(folder)
+
+
+def _architecture(config: Any) -> Any:
+    return TwoTokenDeit if config.model_type == "deit" else AutoModelForImageClassification
+
+
+def _build(config: Any) -> PreTrainedModel:
+    architecture = _architecture(config)
+    return architecture(config) if architecture is TwoTokenDeit else architecture.from_config(config)
 
 
 def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_head: bool) -> PreTrainedModel:
@@ -34,22 +106,18 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
     through AutoModelForImageClassification. A head for other labels is replaced, unless replacing it could be
     a mistake: see `check_labels`.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     if not from_scratch and not new_head:
         check_labels(config.id2label, labels, folder)
-    architecture = TwoTokenDeit if config.model_type == "deit" else AutoModelForImageClassification
     if not torch.cuda.is_available():
         config._attn_implementation = ON_CPU  # models without the choice ignore it
     config.id2label = dict(enumerate(labels))  # sets num_labels too
     config.label2id = {name: number for number, name in enumerate(labels)}
     if from_scratch:
-        build = architecture if architecture is TwoTokenDeit else architecture.from_config
-        model = build(config).float()
+        model = _build(config).float()
     else:
-        model, report = _load(architecture, folder, config=config, ignore_mismatched_sizes=True)
-        missing = [name for name in report["missing_keys"] if not HEAD.search(name)]
-        if missing:
-            raise InputError(f"the checkpoint in {folder} lacks weights of its own backbone: {missing[:5]}")
+        model, misfits = _load(_architecture(config), folder, config=config)
+        _refuse_misfits(folder, [name for name in misfits if not HEAD.search(name)])
         if new_head:
             for module in heads(model):
                 torch.nn.init.trunc_normal_(module.weight, std=config.initializer_range)
@@ -83,10 +151,11 @@ def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
 
 def load_for_prediction(folder: Path) -> PreTrainedModel:
     """A trained float32 model in evaluation mode."""
-    _read_config(folder)
-    model, report = _load(AutoModelForImageClassification, folder)
-    if report["missing_keys"]:
-        raise InputError(f"the model in {folder} lacks weights: {sorted(report['missing_keys'])[:5]}")
+    labels = list(read_config(folder).id2label.values())
+    if len(set(labels)) < len(labels):
+        raise InputError(f"the model in {folder} has several outputs of one name: {', '.join(labels)}")
+    model, misfits = _load(AutoModelForImageClassification, folder)
+    _refuse_misfits(folder, misfits)
     return model.eval()
 
 
@@ -104,19 +173,27 @@ def check_labels(id2label: dict[int, str], labels: list[str], folder: Path) -> N
         )
 
 
-def _read_config(folder: Path) -> AutoConfig:
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} is not a model folder: it holds no config.json")
-    try:
-        return AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder / 'config.json'} can't be read: {error}") from error
+def _refuse_misfits(folder: Path, names: list[str]) -> None:
+    if names:
+        raise InputError(f"the weights in {folder} do not fit its config.json, or are incomplete: {names[:5]}")
 
 
-def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTrainedModel, dict[str, list[str]]]:
+def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTrainedModel, list[str]]:
+    """The model, and the names of its weights that the folder lacks or holds in another shape."""
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} holds no weights as safetensors; other formats are not read")
-    # A checkpoint stored in half precision would otherwise be trained in it.
-    return architecture.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
-    )
+    with usable(f"the model in {folder}"):
+        # A checkpoint stored in half precision would otherwise be trained in it.
+        model, report = architecture.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+    broken = [name for name, weights in model.state_dict().items() if not weights.isfinite().all()]
+    if broken:
+        raise InputError(f"weights in {folder} are not finite numbers: {broken[:5]}; give another model")
+    return model, sorted([*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])

@@ -10,6 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from lesions.cpu import fast_bfloat16
+from lesions.metrics.names import METRICS
 
 # Of transformers' names for what a training computes in.
 PRECISIONS = {"no": "float32", "bf16": "bfloat16 autocast", "fp16": "float16 autocast"}
@@ -31,6 +32,7 @@ class LesionTrainingArguments(TrainingArguments):
     save_total_limit: int | None = 2  # the best and the last
     load_best_model_at_end: bool = True
     metric_for_best_model: str | None = "balanced_accuracy"
+    greater_is_better: bool | None = None
     logging_steps: float = 20
     # The Trainer would drop the image column, since no model takes an argument called `image`.
     remove_unused_columns: bool = False
@@ -49,6 +51,9 @@ class LesionTrainingArguments(TrainingArguments):
         self.label_names = self.label_names or ["labels"]
         if not self.load_best_model_at_end:
             self.metric_for_best_model = None  # otherwise the Trainer would still look for a best one
+        metric = METRICS.get((self.metric_for_best_model or "").removeprefix("eval_"))
+        if metric and self.greater_is_better is None:
+            self.greater_is_better = metric.better == "higher"  # the Trainer knows losses alone
         if sys.platform == "linux" and self.dataloader_num_workers and not self.dataloader_multiprocessing_context:
             self.dataloader_multiprocessing_context = "fork"  # workers share the kept images: see LesionImages
         super().__post_init__()

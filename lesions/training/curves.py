@@ -26,7 +26,7 @@ def save_training_curves(path: Path, log: list[dict[str, float]]) -> None:
         left.set(xlabel="epoch", title="loss", ylim=(0, None))
         for name in ("roc_auc_macro", "accuracy", "balanced_accuracy", "f1_macro"):
             values = [entry[f"eval_{name}"] for entry in evaluations]
-            right.plot(epochs, values, "o-", markersize=3, label=METRICS[name][1].split(" (")[0])
+            right.plot(epochs, values, "o-", markersize=3, label=METRICS[name].title.split(" (")[0])
         right.set(xlabel="epoch", title="validation metrics", ylim=(None, 1))
         for axes in (left, right):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,8 @@ def sole_use(run: Path) -> Iterator[None]:
     finally:
         lock.release()
         (run / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # refused before anything was written
+            run.rmdir()
 
 
 def _check_checkpoint(checkpoint: Path, labels: list[str]) -> None:
@@ -114,9 +116,9 @@ def _check_same_run(output: Path, identity: dict[str, Any]) -> None:
             f"{output} holds a finished run; give another --output_dir, or delete the folder to train again"
         )
     faults = Faults()
-    if record["dataset_fingerprint"] != identity["dataset_fingerprint"]:
-        fingerprints = f"{record['dataset_fingerprint'][:12]} there, {identity['dataset_fingerprint'][:12]} now"
-        faults.add("data set that differs from the run's own", f"fingerprint {fingerprints}")
+    for name in ("dataset_fingerprint", "train_fingerprint"):
+        if record.get(name) != identity[name]:
+            faults.add("data that differ from the run's own", f"{name}: {record.get(name)} there, {identity[name]} now")
     for name in DECISIVE:
         before, now = (about["settings"].get(name) for about in (record, identity))
         if before != now:

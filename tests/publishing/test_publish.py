@@ -68,7 +68,8 @@ def test_push_then_pipeline_from_a_fresh_cache(
     files = hub.repositories["you/lesions"].files
     evaluation = ("metrics.json", "predictions.csv", "ground_truth.csv", "confusion_matrix.png", "roc_curves.png",
                   "reliability.png", "selective.png")  # fmt: skip
-    model = ("config.json", "model.safetensors", "preprocessor_config.json", "training.json", "training_curves.png")
+    model = ("config.json", "model.safetensors", "preprocessor_config.json", "training.json", "training_images.json",
+             "training_curves.png")  # fmt: skip
     assert set(files) == {"README.md", *model, *(f"evaluation/{name}" for name in evaluation)}
     assert b'model="you/lesions"' in files["README.md"]
 

@@ -17,6 +17,7 @@ from PIL import Image
 from transformers import pipeline
 
 from lesions.data.sources.sample import draw_sample
+from lesions.seen_images import SEEN
 from lesions.training.options import parse_options
 
 QUICK = ("--max_steps", 2, "--per_device_eval_batch_size", 64)
@@ -35,7 +36,7 @@ def test_help_teaches_without_importing_torch() -> None:
 
 def test_the_run_folder_holds_what_the_hub_should(run: Path) -> None:
     names = {path.name for path in run.iterdir() if not path.name.startswith("checkpoint-")}
-    expected = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "training.json"}
+    expected = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "training.json", SEEN}
     assert names == expected | {"evaluation", "training_curves.png"}
     figures = ("confusion_matrix.png", "roc_curves.png", "reliability.png", "selective.png")
     tables = ("metrics.json", "predictions.csv", "ground_truth.csv")
@@ -103,14 +104,15 @@ def test_goes_on_from_a_run_with_larger_images_and_says_so(run: Path, sample: Pa
     assert record["earlier"] == {name: value for name, value in first.items() if name != "history"}
     assert record["base_model"] == first["base_model"]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "- In two runs. The one before" in card and "- Images of 96 pixels a side" in card
+    assert "- Two runs on the same splits. The first" in card and "- Images of 96 x 96 pixels" in card
     classify = pipeline("image-classification", model=str(tmp_path / "run"))
     assert classify.image_processor.size == {"height": 96, "width": 96} and classify.model.config.image_size == 96
     assert len(classify(Image.new("RGB", (600, 450)), top_k=7)) == 7
 
 
 def test_refuses_models_of_a_different_split_of_the_data(copy: Path, sample: Path, tmp_path: Path) -> None:
-    """They have learnt from images that are in this test split; so has a student of theirs."""
+    """By their record, where they have not stored their images: see test_seen_images.py."""
+    (copy / SEEN).unlink()
     record = json.loads((copy / "training.json").read_text())
     (copy / "training.json").write_text(json.dumps(record | {"dataset_fingerprint": "0" * 64}))
     options = ("--model", copy, "--from_scratch", "false", "--teacher", copy)
@@ -131,7 +133,7 @@ def test_refuses_a_dataset_that_is_none(tmp_path: Path) -> None:
     )
     error = train(tmp_path / "run", tmp_path / "empty", check=2).stderr
     assert "split missing" in error and "validation" in error
-    assert "column missing in split train (2):\n  image\n  lesion_id" in error and "no ClassLabel" in error
+    assert "column missing in split train (2):\n  image\n  lesion_id" in error and "not a ClassLabel" in error
 
 
 @pytest.mark.parametrize("option", ["--dataset", "--model"])
@@ -165,7 +167,8 @@ def test_every_recipe_is_read_as_it_is_written(recipe: Path, monkeypatch: pytest
 
 
 def test_needs_no_recipe(tmp_path: Path) -> None:
-    error = in_process("train.py", "--output_dir", tmp_path / "run", "--dataset", tmp_path / "nothing", check=2).stderr
+    given = ("--dataset", tmp_path / "nothing", "--model", "recipes/demo-deit")
+    error = in_process("train.py", *given, "--output_dir", tmp_path / "run", check=2).stderr
     assert "YAML" not in error and f"{tmp_path}/nothing" in error
 
 

@@ -1,0 +1,87 @@
+"""Options that can't work, found before a model or any data are read."""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from transformers import Trainer
+from transformers.integrations import get_available_reporting_integrations
+
+from lesions.faults import Faults
+from lesions.metrics.names import HEADLINE
+from lesions.training.class_weights import SCHEMES
+
+if TYPE_CHECKING:
+    from lesions.training.arguments import LesionTrainingArguments
+    from lesions.training.options import TrainOptions
+
+# The least and the most of each.
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("mixing", "distillation_alpha", "layer_decay", "label_smoothing_factor"), (0, 1)),
+    **dict.fromkeys(("side", "per_device_train_batch_size", "per_device_eval_batch_size"), (1, inf)),
+    **dict.fromkeys(("gradient_accumulation_steps",), (1, inf)),
+    **dict.fromkeys(("low_side", "low_epochs", "learning_rate", "weight_decay", "dataloader_num_workers"), (0, inf)),
+    "distillation_temperature": (1e-3, inf),
+}
+# What the Trainer would do with other values, and this training can't live with.
+FIXED: dict[str, tuple[Any, str]] = {
+    "remove_unused_columns": (False, "the images would be removed"),
+    "prediction_loss_only": (False, "metrics need the predictions"),
+    "batch_eval_metrics": (False, "the metrics are of the whole split"),
+    "eval_do_concat_batches": (True, "the metrics are of the whole split"),
+    "bf16_full_eval": (False, "evaluations are in float32, and so are the saved weights"),
+    "fp16_full_eval": (False, "evaluations are in float32, and so are the saved weights"),
+    "label_names": (["labels"], "that is what the images' labels are called"),
+    "train_sampling_strategy": (
+        "random",
+        "images have no length, and a sorted split teaches its order",
+    ),
+}
+
+
+def check_options(options: TrainOptions, training: LesionTrainingArguments) -> None:
+    """Raises InputError, which lists every option that can't work, alone or with the others."""
+    given, faults = {**training.to_dict(), **vars(options)}, Faults()
+
+    def refuse(name: str, why: str) -> None:
+        faults.add("option that can't work", f"--{name} {given[name]}: {why}")
+
+    for name, (least, most) in RANGES.items():
+        value = given[name]
+        if value is not None and not least <= value <= most:
+            refuse(name, f"give a number from {least:g}" + (f" to {most:g}" if most < inf else ""))
+    for name, (needed, why) in FIXED.items():
+        if given[name] != needed:
+            refuse(name, why)
+    if training.max_steps <= 0 and not training.num_train_epochs > 0:
+        refuse("num_train_epochs", "nothing would be trained")
+    if options.low_epochs and not options.low_side:
+        refuse("low_epochs", "give --low_side too")
+    if not isinstance(options.class_weights, dict) and options.class_weights not in {None, *SCHEMES}:
+        refuse("class_weights", f"choose one of {', '.join(SCHEMES)}, or give a mapping in the recipe")
+    metric = (training.metric_for_best_model or "loss").removeprefix("eval_")
+    if metric not in {"loss", *HEADLINE}:
+        refuse("metric_for_best_model", f"choose one of loss, {', '.join(HEADLINE)}")
+    if options.base_model and (fault := _what_is_wrong_with_id(options.base_model)):
+        refuse("base_model", fault)
+    for tracker in set(training.report_to) - set(get_available_reporting_integrations()):
+        refuse("report_to", f"the package of {tracker} is not installed, or there is no such tracker")
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(training)
+    except (ImportError, ValueError) as error:
+        refuse("optim", str(error).splitlines()[0])
+    faults.raise_if_any("change them on the command line or in the recipe")
+
+
+def _what_is_wrong_with_id(name: str) -> str | None:
+    if Path(name).exists():
+        return "a folder; the card needs the Hub id of what is in it"
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        return f"not a Hub id: {str(error).splitlines()[0]}"
+    return None

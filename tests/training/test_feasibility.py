@@ -1,0 +1,75 @@
+"""Options that can't work: refused together, with the reason, before a model or any data are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import command
+from in_process import in_process
+
+from lesions.training.arguments import LesionTrainingArguments
+
+NOTHING = ("--dataset", "nothing", "--model", "nothing")  # reading either would be another error
+
+
+def refused(output: Path, *options: object) -> str:
+    error = in_process("train.py", *NOTHING, "--output_dir", output, *options, check=2).stderr
+    assert not output.exists()
+    return error
+
+
+def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    error = refused(
+        tmp_path / "run",
+        *("--metric_for_best_model", "auc", "--report_to", "wandbb", "--optim", "adamw_8bit", "--mixing", 1.5),
+        *("--remove_unused_columns", "true", "--prediction_loss_only", "true", "--bf16_full_eval", "true"),
+        *("--class_weights", "heavy", "--low_epochs", 2, "--base_model", tmp_path / "folder"),
+        *("--per_device_train_batch_size", 0, "--distillation_temperature", 0, "--label_names", "dx"),
+    )
+    for part in (
+        "metric_for_best_model auc: choose one of loss, accuracy, balanced_accuracy",
+        "the package of wandbb is not installed, or there is no such tracker",
+        "--optim adamw_8bit: ",
+        "--mixing 1.5: give a number from 0 to 1",
+        "--remove_unused_columns True: the images would be removed",
+        "--prediction_loss_only True: metrics need the predictions",
+        "--bf16_full_eval True",
+        "--class_weights heavy: choose one of balanced, sqrt, none",
+        "--low_epochs 2.0: give --low_side too",
+        "a folder; the card needs the Hub id of what is in it",
+        "--per_device_train_batch_size 0: give a number from 1",
+        "--distillation_temperature 0.0: give a number from 0.001",
+        "--label_names ['dx']",
+    ):
+        assert part in error, part
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--base_model", "not/an/id"), "not a Hub id"),
+        (("--eval_strategy", "no"), "these options can't be used together"),
+        (("--push_to_hub",), "--push_to_hub needs --hub_model_id"),
+        (("--num_train_epochs", 0), "--num_train_epochs 0.0: nothing would be trained"),
+        (("--fp16", "--use_cpu"), "float16 needs a GPU"),
+    ],
+)
+def test_other_contradictions(options: tuple[object, ...], reason: str, tmp_path: Path) -> None:
+    assert reason in refused(tmp_path / "run", *options)
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"), [("ece", False), ("eval_brier", False), ("log_loss", False), ("f1_macro", True)]
+)
+def test_the_best_checkpoint_is_the_one_with_the_better_value(metric: str, greater: bool, tmp_path: Path) -> None:
+    training = LesionTrainingArguments(output_dir=str(tmp_path), metric_for_best_model=metric, use_cpu=True)
+    assert training.greater_is_better is greater
+
+
+def test_a_cache_that_can_not_be_written_is_one_clear_error(sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = ("--dataset", sample, "--model", "recipes/demo-deit", "--output_dir", tmp_path / "run", "--from_scratch")
+    error = command("train.py", *given, check=2, HF_DATASETS_CACHE=str(tmp_path / "file" / "cache")).stderr
+    assert f"{tmp_path}/file" in error and not (tmp_path / "run").exists()
