@@ -15,7 +15,7 @@ from pathlib import Path
 from lesions.faults import InputError, exits_cleanly
 from lesions.options import OptionParser
 
-SAMPLED = 1000  # training images that familiarity is fitted on
+SAMPLED = 600  # training images of each diagnosis, at most, that familiarity is fitted on
 
 
 @dataclass
@@ -52,8 +52,10 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16) -> None:
     validation = predictor.probabilities(splits["validation"], batch_size, task="validation split")
     truth = np.array([labels.index(names[number]) for number in splits["validation"]["label"]])
     lesions = np.array(splits["validation"]["lesion_id"])
-    sampled = np.sort(np.random.default_rng(0).permutation(len(splits["train"]))[:SAMPLED])
-    training = predictor.probabilities(splits["train"].select(sampled), batch_size, task="training split")
+    numbers, random = np.array(splits["train"]["label"]), np.random.default_rng(0)
+    sampled = [random.permutation(np.flatnonzero(numbers == number))[:SAMPLED] for number in np.unique(numbers)]
+    rows = splits["train"].select(np.sort(np.concatenate(sampled)))
+    training = predictor.probabilities(rows, batch_size, task="training split")
     familiarity = Familiarity.fit(training.features)
     familiarity.save(run)
     write_json(
