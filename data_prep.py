@@ -5,6 +5,9 @@
     python data_prep.py --source /path/to/ham10000 --output data/ham10000
     python data_prep.py --source /path/to/ham10000 --output data/ham10000 \\
         --extra_test isic2018=/path/to/ISIC2018_Task3_Test_Input:/path/to/ISIC2018_Task3_Test_GroundTruth.csv
+    python data_prep.py --source /path/to/ham10000 --output data/ham10000-milk10k \\
+        --extra_train milk10k=/path/to/milk10k:metadata.csv:MILK10k_Training_Metadata.csv \\
+        --extra_test milk10k=/path/to/milk10k:metadata.csv:MILK10k_Training_Metadata.csv@0.2
     python data_prep.py --source /path/to/isic2019 --output data/isic2019 --image_column image \\
         --metadata ISIC_2019_Training_GroundTruth.csv ISIC_2019_Training_Metadata.csv
 

@@ -129,7 +129,7 @@ def summary(audit: dict[str, Any]) -> Iterator[str]:
         yield f"{audit['no_lesion_id']} images have no lesion id and count as separate lesions; see --group_column"
     duplicates = audit["duplicates"]
     if duplicates["lesions_merged"]:
-        yield f"{len(duplicates['pairs'])} pairs of images show one lesion under two ids; these are kept together"
+        yield f"{len(duplicates['pairs'])} pairs of images show one lesion under two ids; see audit.json"
     if duplicates["pairs_across_splits"]:
         yield f"{duplicates['pairs_across_splits']} pairs of images of one lesion lie in two splits; see audit.json"
     if audit["skipped_images"]:
