@@ -22,6 +22,7 @@ WAYS = {
     "smaller": lambda image: image.resize((image.width // 2, image.height // 2)),
     "darker": lambda image: image.point(lambda value: int(value * 0.8)),
     "recompressed": lambda image: image,
+    "squashed to a square": lambda image: image.resize((224, 224)),
 }
 
 
