@@ -113,25 +113,24 @@ def main() -> None:
 
         measure_images(what.model, what.images, what.ground_truth, output, how)
     elif what.images and what.model:
-        answer(what.model, what.images, output, how.batch_size)
+        answer(what.model, what.images, output, how)
     if output:
         print(f"\nresults are in {output}")
     if what.dataset and output and output.name == EVALUATION and Path(what.model or "", RECORD).is_file():
         print(f"Next:\n  python -m model_card {what.model}")
 
 
-def answer(model: str, place: Path, output: Path | None, batch_size: int) -> None:
+def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) -> None:
     """Prints an answer for each image at `place`, and writes predictions.csv into `output`, if there is one."""
     from lesions.evaluation.image_folder import ImageFolder
     from lesions.evaluation.prediction import Predictor
     from lesions.evaluation.unfamiliar import find_unfamiliar
     from lesions.ground_truth import write_predictions
-    from lesions.hub import local_folder
     from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image
     from lesions.run_folder import record_of
 
-    images, predictor = ImageFolder(place), Predictor(local_folder(model, "model"))
-    answers = predictor.probabilities(images, batch_size)
+    images, predictor = ImageFolder(place), Predictor.of(model, how.backend)
+    answers = predictor.probabilities(images, how.batch_size)
     images.raise_if_broken()
     probabilities, record = answers.probabilities, record_of(predictor.folder) or {}
     unfamiliar = find_unfamiliar(record.get("familiarity"), predictor, answers)

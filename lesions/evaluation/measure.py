@@ -46,7 +46,7 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
 
     Raises InputError where the two don't fit together: other diagnoses, or a model that may have seen the split.
     """
-    predictor = Predictor(local_folder(model, "model"))
+    predictor = Predictor.of(model, options.backend)
     splits = load_splits(dataset, split)
     images, labels = splits[split], predictor.labels
     names = images.features["label"].names
@@ -76,7 +76,7 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
 
     Raises InputError, which lists the images that can't be read or have no diagnosis that the model knows.
     """
-    predictor, images = Predictor(local_folder(model, "model")), ImageFolder(place)
+    predictor, images = Predictor.of(model, options.backend), ImageFolder(place)
     rows = read_ground_truth(ground_truth, predictor.labels, images.names)
     answers = predictor.probabilities(images, options.batch_size)
     images.raise_if_broken()

@@ -13,6 +13,13 @@ class MeasureOptions:
     """The options of a measurement; the last four measure more than the plain answers."""
 
     batch_size: int = field(default=16, metadata={"help": "images per forward pass (default: %(default)s)"})
+    backend: Literal["torch", "onnx"] = field(
+        default="torch",
+        metadata={
+            "help": "onnx: predict with onnx/model.onnx, which `python -m model_card RUN --onnx` writes "
+            "(default: %(default)s)"
+        },
+    )
     prevalence: float = field(
         default=PREVALENCE,
         metadata={

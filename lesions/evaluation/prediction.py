@@ -18,10 +18,12 @@ from tqdm import tqdm
 
 from lesions.arrays import Array
 from lesions.cpu import keep_freed_memory
+from lesions.hub import local_folder
 from lesions.metrics.probabilities import softmax
 from lesions.model.familiarity import Familiarity
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import heads, load_for_prediction, load_processor
+from lesions.model.onnx_runtime import OnnxClassifier
 
 T = TypeVar("T")
 
@@ -78,23 +80,33 @@ class Predictor:
     """A trained model with its preprocessing, on the GPU if there is one, in float32.
 
     Its answers hold features if `with_features` asks for them, or if the run has a `familiarity` to judge them by.
+    With the backend "onnx", its ONNX file on the CPU.
     """
 
     folder: Path
     with_features: bool = False
+    backend: str = "torch"
 
     def __post_init__(self) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = load_for_prediction(self.folder).to(self.device)
+        in_torch = self.backend == "torch"
+        self.device = torch.device("cuda" if torch.cuda.is_available() and in_torch else "cpu")
+        self.model: Any = load_for_prediction(self.folder).to(self.device) if in_torch else OnnxClassifier(self.folder)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         self.familiarity = Familiarity.load(self.folder)
         self._seen: list[torch.Tensor] = []  # what the head read, in the current batch
-        if self.with_features or self.familiarity:
+        if self.backend == "onnx":
+            self.model.note_features = self._seen.append
+        elif self.with_features or self.familiarity:
             # Of DeiT's two heads the first, which reads the class token.
             heads(self.model)[0].register_forward_pre_hook(lambda head, inputs: self._seen.append(inputs[0]))
+
+    @classmethod
+    def of(cls, model: str, backend: str) -> Predictor:
+        """The predictor of `model`, a folder or a Hub id. Raises InputError if it, or its ONNX file, is missing."""
+        return cls(local_folder(model, "model", everything=backend == "onnx"), backend=backend)
 
     def probabilities(self, rows: Any, batch_size: int, views: str = "none", task: str = "predicting") -> Answers:
         """The model's answers to `rows` with an `image` each: the mean over the `views`, a key of VIEWS."""

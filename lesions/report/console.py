@@ -36,7 +36,7 @@ def describe_image(
         share = probabilities[0, number]
         bar = "█" * round(30 * share)
         lines.append(f"  {name_of(labels[number]):<{width}}  {labels[number]:<6}{100 * share:5.1f} %  {bar}".rstrip())
-    if point := _shown_point(record):
+    if point := shown_point(record):
         score = score_of(point["target"], probabilities, labels)[0]
         says, validation = "yes" if score >= point["threshold"] else "no", point["validation"]
         lines.append(
@@ -68,7 +68,7 @@ def describe_folder(
         "probability": [f"{100 * row.max():9.1f} %" for row in probabilities],
     }
     notes = []
-    if point := _shown_point(record):
+    if point := shown_point(record):
         scores = score_of(point["target"], probabilities, labels)
         columns["malignant"] = [f"{100 * s:5.1f} % {'yes' if s >= point['threshold'] else 'no'}" for s in scores]
         notes.append(f"(malignant: yes from {100 * point['threshold']:.1f} %, the run's operating point)")
@@ -84,7 +84,7 @@ def describe_folder(
     return "\n".join(lines + notes)
 
 
-def _shown_point(record: dict[str, Any]) -> dict[str, Any] | None:
+def shown_point(record: dict[str, Any]) -> dict[str, Any] | None:
     """The operating point for malignant or not that the run's record holds, if any."""
     points = record.get("operating_points") or []
     return next((point for point in points if (point["target"], point["aim"], point["level"]) == SHOWN_POINT), None)
