@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 # Before anything imports a Hugging Face library: no test reads or writes the user's caches, or asks the Hub.
 os.environ.update(HF_HOME=mkdtemp(prefix="hf-home-"), HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
@@ -22,6 +23,7 @@ from hub_server import GOOD_TOKEN, HubServer
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+RELEASE = ROOT / "release" / "deit-tiny-ham10000"
 # What two kinds of processor say of themselves, as torch tells it.
 EPYC = {"cpu_name": "AMD EPYC", "avx512_f": True, "avx512_bf16": True}
 XEON = {**EPYC, "cpu_name": "Intel Xeon"}
@@ -102,6 +104,22 @@ def hub_environment(hub: HubServer, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, driven by Playwright; skips the test where there is none."""
+    path = find_chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+@pytest.fixture(scope="session")
+def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page with the released model, built by the command. For reading only."""
+    return made_once(tmp_path_factory, "page", lambda output: command("-m", "space", RELEASE, "--output", output))
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """HAM10000 itself, where it is at hand."""
     return at_hand("HAM10000", "HAM10000_DIR", SHARED / "data" / "ham10000")
@@ -111,6 +129,19 @@ def real_data() -> Path:
 def deit_tiny() -> Path:
     """Pretrained DeiT-tiny, where it is at hand."""
     return at_hand("pretrained DeiT-tiny", "DEIT_DIR", SHARED / "models" / "deit-tiny-distilled-patch16-224")
+
+
+def find_chromium() -> str:
+    """The path of Chromium; skips the test where that, or what the page is built with, is missing."""
+    pytest.importorskip("onnxscript", reason="requirements-onnx.txt is not installed")
+    pytest.importorskip("playwright", reason="Playwright is not installed: make space-test does it")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        pytest.skip("there is no Chromium here: install it, or set CHROMIUM to its path")
+    if not shutil.which("npm"):
+        pytest.skip("there is no npm here, which fetches the runtime of the page")
+    return found
 
 
 def at_hand(what: str, variable: str, usual: Path) -> Path:

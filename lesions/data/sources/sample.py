@@ -67,12 +67,12 @@ def draw_sample(folder: Path) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "HAM10000_metadata.csv", index=False)
 
 
-def draw_lesion(dx: str, seed: int, view: int) -> Image.Image:
+def draw_lesion(dx: str, seed: int, view: int, zoom: int = 1) -> Image.Image:
     """One image of the synthetic lesion `seed` with diagnosis `dx`; each `view` has its own rotation, position and
-    light."""
+    light. With `zoom`, it has so many times the pixels along each side."""
     shape, camera = np.random.RandomState(seed), np.random.RandomState(seed * 31 + view)
     turn, scale = camera.uniform(0, 2 * np.pi), camera.uniform(0.85, 1.2) * 30
-    row, column = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
+    row, column = np.mgrid[0 : HEIGHT * zoom, 0 : WIDTH * zoom] / zoom
     across = (column - WIDTH / 2 - camera.uniform(-8, 8)) / scale
     down = (row - HEIGHT / 2 - camera.uniform(-6, 6)) / scale
     x, y = across * np.cos(turn) - down * np.sin(turn), across * np.sin(turn) + down * np.cos(turn)

@@ -1,0 +1,149 @@
+"""What the page says about the model: `model.json`, made of the run's own files. `types.d.ts` describes its form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers.image_processing_utils import BaseImageProcessor
+
+from lesions.diagnoses import malignant_among, name_of
+from lesions.faults import InputError
+from lesions.files import read_json
+from lesions.metrics.names import METRICS
+from lesions.metrics.targets import TARGETS, score_of
+from lesions.model.loading import load_processor
+from lesions.model.resolution import image_side
+from lesions.report.console import SHOWN_LEVEL, shown_point
+from lesions.report.sections import BOX
+from lesions.run_folder import EVALUATION, FAMILIARITY, METRICS_FILE, record_of
+from model_card.card import evaluations
+
+FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")  # that the page can resize with
+
+
+def model_facts(run: Path, link: str | None) -> dict[str, Any]:
+    """The content of model.json. Raises InputError if the page can't prepare images as the processor does."""
+    config, record = read_json(run / "config.json"), record_of(run)
+    labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
+    report = next((read_json(one / METRICS_FILE) for one in evaluations(run) if one.name == EVALUATION), None)
+    points = [point for point in (record or {}).get("operating_points") or [] if point["target"] in TARGETS]
+    shown = shown_point(record or {})
+    return {
+        "name": link.rstrip("/").split("/")[-1] if link else run.resolve().name,
+        "link": link,
+        "parameters": record["parameters"] if record else None,
+        "labels": describe(labels, (record or {}).get("malignant")),
+        "preprocessing": preprocessing(load_processor(run)),
+        "trained_on": trained_on(record) if record else None,
+        "points": [operating_point(point, labels, report) for point in points],
+        "shown_point": points.index(shown) if shown else None,
+        "prediction_sets": [prediction_sets(chosen, labels) for chosen in (record or {}).get("prediction_sets") or []],
+        "shown_level": SHOWN_LEVEL,
+        "familiarity": (record or {}).get("familiarity") if (run / FAMILIARITY).is_file() else None,
+        **(measured(report) if report else UNMEASURED),
+    }
+
+
+def describe(labels: list[str], named: list[str] | None) -> list[dict[str, Any]]:
+    """Code, name and malignancy of each label, which is None if that of any is unknown: beside marked labels, an
+    unmarked one would read as benign. `named` are the malignant ones that the user named."""
+    malignant = malignant_among(labels, named)
+    return [
+        {"code": label, "name": name_of(label), "malignant": None if malignant is None else label in malignant}
+        for label in labels
+    ]
+
+
+def prediction_sets(chosen: dict[str, Any], labels: list[str]) -> dict[str, Any]:
+    """Thresholds for what can't be ruled out, one for each label."""
+    thresholds = [chosen["by_diagnosis"][label]["threshold"] for label in labels]
+    return {"level": chosen["level"], "thresholds": thresholds}
+
+
+def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
+    """What the page needs to give the model the same pixels as the processor.
+
+    Raises InputError if the processor does something that the page does not.
+    """
+    side = image_side(processor)
+    resized = processor.size
+    name = Image.Resampling(processor.resample).name.lower()
+    wanted = {"do_resize": True, "do_rescale": True, "do_normalize": True}
+    other = [option for option, value in wanted.items() if getattr(processor, option) is not value]
+    other += [f"resample {name}"] if name not in FILTERS else []
+    other += ["a size that is not width and height"] if not (resized.height and resized.width) else []
+    if other:
+        raise InputError(f"the page can't prepare images as this model's processor does: {', '.join(other)}")
+    return {
+        "width": resized.width,
+        "height": resized.height,
+        "filter": name,
+        "crop": {"width": side, "height": side} if getattr(processor, "do_center_crop", False) else None,
+        "scale": processor.rescale_factor,
+        "mean": list(processor.image_mean),
+        "std": list(processor.image_std),
+    }
+
+
+def trained_on(record: dict[str, Any]) -> dict[str, Any]:
+    """What the run learned from."""
+    dataset = record["dataset"]
+    return {
+        "title": dataset["title"],
+        "synthetic": dataset["drawn"],
+        "n_images": dataset["n_images"]["train"],
+        "n_lesions": dataset["n_lesions"]["train"],
+    }
+
+
+def measured(report: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of metrics.json; a metric without a value is left out."""
+    on = {name: report[name] for name in ("dataset", "split", "n_images", "n_lesions")}
+    rows = report["per_class"].items()
+    return {
+        "measured_on": on | {"level": report["interval"]["level"]},
+        "metrics": [
+            {"name": METRICS[name].title, **found} for name in BOX if (found := with_interval(report["metrics"][name]))
+        ],
+        "recall": [
+            {"code": code, "n_images": row["support"], "value": row["recall"], "low": low, "high": high}
+            for code, row in rows
+            if row["recall"] is not None
+            for low, high in [row["recall_interval"]]
+        ],
+        "calibration": [
+            {name: part[name] for name in ("low", "high", "n_images", "accuracy")}
+            for part in report["calibration"]["bins"]
+            if part["n_images"]
+        ],
+    }
+
+
+UNMEASURED: dict[str, Any] = {"measured_on": None, "metrics": [], "recall": [], "calibration": []}
+
+
+def with_interval(metric: dict[str, Any]) -> dict[str, Any] | None:
+    """Value and interval of a metric in metrics.json; None if it has no value."""
+    return {name: metric[name] for name in ("value", "low", "high")} if metric["value"] is not None else None
+
+
+def operating_point(point: dict[str, Any], labels: list[str], report: dict[str, Any] | None) -> dict[str, Any]:
+    """A stored operating point, with the numbers of the labels that count, and what was measured at it."""
+    about = {name: point[name] for name in ("target", "aim", "level", "threshold")}
+    counts = score_of(point["target"], np.eye(len(labels)), labels)
+    rows = (report or {}).get("operating_points") or []
+    found = next((row for row in rows if about.items() <= row.items()), None)
+    metrics = ("sensitivity", "specificity", "ppv", "npv")
+    return {
+        **about,
+        "members": np.flatnonzero(counts).tolist(),
+        "measured": {
+            **{name: found[name] for name in ("n_cases", "n_images", "prevalence")},
+            **{name: with_interval(found[name]) for name in metrics},
+        }
+        if found
+        else None,
+    }
