@@ -61,6 +61,13 @@ def public_name(name: str) -> str:
     return Path(name).resolve().name if Path(name).is_dir() else name
 
 
+def address_of(repo_id: str, kind: str) -> str:
+    """The address of a repository's page."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{ADDRESSES[kind]}{repo_id}"
+
+
 def revision_of(folder: Path) -> str | None:
     """The commit of the Hub's repository that `folder` is a snapshot of; None for any other folder."""
     return folder.name if folder.parent.name == "snapshots" else None
@@ -91,23 +98,27 @@ def push_folder(
     patterns: Sequence[str],
     message: str,
     what_next: str = "",
+    replace: bool = False,
 ) -> str:
     """Pushes the files of `folder` that `patterns` name, as `lesions.places.listed` takes them, in one commit to a
     repository that `check_access` has made. Files that the Hub has already are not sent again; without a change there
-    is no commit.
+    is no commit. With `replace`, the commit deletes what the repository holds besides.
 
     Returns the address of the repository, or of the pull request. Raises InputError, which ends with `what_next`.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    files = [CommitOperationAdd(name, folder / name) for name in listed(folder, patterns)[0]]
+    names = listed(folder, patterns)[0]
+    files = [CommitOperationAdd(name, folder / name) for name in names]
     with _clear_errors(to.repo_id, to.kind, what_next):
         api = HfApi(token=to.token)
         if to.revision and not to.create_pr:
             api.create_branch(to.repo_id, repo_type=to.kind, branch=to.revision, exist_ok=True)
+        there = api.list_repo_files(to.repo_id, repo_type=to.kind) if replace else []
+        old = [CommitOperationDelete(name) for name in {*there} - {*names, ".gitattributes"}]
         commit = api.create_commit(
             to.repo_id,
-            files,
+            [*files, *old],
             repo_type=to.kind,
             commit_message=message,
             revision=to.revision,
@@ -117,7 +128,7 @@ def push_folder(
             if to.tag in {ref.name for ref in api.list_repo_refs(to.repo_id, repo_type=to.kind).tags}:
                 api.delete_tag(to.repo_id, repo_type=to.kind, tag=to.tag)
             api.create_tag(to.repo_id, repo_type=to.kind, tag=to.tag, revision=to.revision)
-        return commit.pr_url or f"{api.endpoint}/{ADDRESSES[to.kind]}{to.repo_id}"
+        return commit.pr_url or address_of(to.repo_id, to.kind)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="also push the examples of evaluate_model.py --maps, which show images; mind the license of the data set",
     )
+    add("--onnx", action="store_true", help="export the model to RUN/onnx/model.onnx first; a push sends it too")
+    add("--push_space", metavar="OWNER/NAME", help="publish the page that runs the model in a browser as this Space")
     add("--export", type=Path, metavar="FOLDER", help="write what a push would send to a new folder instead")
     arguments = parser.parse_args()
     if arguments.push_to_hub and not arguments.hub_model_id:
@@ -41,18 +43,28 @@ def parse_arguments() -> argparse.Namespace:
 @exits_cleanly
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.onnx:
+        from lesions.model.onnx_export import export_onnx
+
+        print(f"wrote {export_onnx(arguments.run)}")
     if arguments.export:
         print(f"wrote {model_card.export(arguments.run, arguments.export)}")
     elif not arguments.push_to_hub:
-        print(f"wrote {model_card.write_card(arguments.run, arguments.hub_model_id, arguments.publish_examples)}")
+        names = (arguments.hub_model_id, arguments.publish_examples, arguments.push_space)
+        print(f"wrote {model_card.write_card(arguments.run, *names)}")
     else:
         push(arguments)
+    if arguments.push_space:
+        from space.publish import publish_space
+
+        to = Destination(arguments.push_space, kind="space", private=arguments.private)
+        print(f"published at {publish_space(arguments.run, to, arguments.hub_model_id)}")
 
 
 def push(arguments: argparse.Namespace) -> None:
     names = ("private", "revision", "tag", "create_pr")
     to = Destination(arguments.hub_model_id, **{name: getattr(arguments, name) for name in names})
-    print(f"published at {model_card.publish(arguments.run, to, arguments.publish_examples)}")
+    print(f"published at {model_card.publish(arguments.run, to, arguments.publish_examples, arguments.push_space)}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from lesions.diagnoses import malignant_among, name_of, why_unknown
 from lesions.faults import InputError
 from lesions.files import read_json, sha256_of, write_text
 from lesions.metrics.names import METRICS
+from lesions.model.onnx_file import ONNX_FILE
 from lesions.plain_text import for_markdown
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
@@ -24,20 +25,27 @@ LICENSES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  #
 EXAMPLES = "examples.png"  # shows images of the data set
 
 
-def write_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> Path:
+def write_card(
+    run: Path, hub_model_id: str | None = None, publish_examples: bool = False, space_id: str | None = None
+) -> Path:
     """Writes `run`/README.md and returns its path. Raises InputError if `run` is not a model folder.
 
     Says so if an evaluation is left out because it measured other weights than those in `run`.
     """
-    write_text(run / "README.md", render_card(run, hub_model_id, publish_examples))
+    write_text(run / "README.md", render_card(run, hub_model_id, publish_examples, space_id))
     for folder in evaluations(run, other_weights=True):
         print(f"left out: {folder} was measured with other weights than those in {run}. Measure these with "
               f"python evaluate_model.py --model {run}", file=sys.stderr)  # fmt: skip
     return run / "README.md"
 
 
-def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bool = False) -> str:
-    """The card's text, from config.json, training.json, evaluation*/metrics.json and the figures in `run`."""
+def render_card(
+    run: Path, hub_model_id: str | None = None, publish_examples: bool = False, space_id: str | None = None
+) -> str:
+    """The card's text, from config.json, training.json, evaluation*/metrics.json and the figures in `run`.
+
+    With `space_id` it links the page that runs the model in a browser.
+    """
     if not (run / "config.json").is_file() or not any(run.glob("*.safetensors")):
         raise InputError(
             f"{run} is not a run folder: config.json and weights are missing. Give the --output_dir of train.py"
@@ -48,8 +56,7 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
     report = reports.pop("evaluation", None)
     labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
     malignant = malignant_among(labels, (training or {}).get("malignant"))
-    title = training["dataset"]["title"] if training else None
-    kind = "drawn" if training and training["dataset"]["drawn"] else "ham10000" if title == "HAM10000" else "other"
+    kind = kind_of(training)
     built = build_sections(report) if report else []
     figures = {name for section in built for name in section.figures if (run / "evaluation" / name).is_file()}
     return render(
@@ -58,6 +65,8 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
         metadata=_metadata(run, hub_model_id, training, report, kind).to_yaml(),
         name=(hub_model_id or run.resolve().name).split("/")[-1],
         model_path=hub_model_id or run.as_posix(),
+        space_id=space_id,
+        onnx=(run / ONNX_FILE).is_file(),
         labels=labels,
         names={label: name_of(label) for label in labels},
         malignant=malignant,
@@ -77,6 +86,13 @@ def render_card(run: Path, hub_model_id: str | None = None, publish_examples: bo
         curves=CURVES if (run / CURVES).is_file() else None,
         figures=figures if publish_examples else figures - {EXAMPLES},
     )
+
+
+def kind_of(training: dict[str, Any] | None) -> str:
+    """What the run learned from, a key of LICENSES."""
+    if training and training["dataset"]["drawn"]:
+        return "drawn"
+    return "ham10000" if training and training["dataset"]["title"] == "HAM10000" else "other"
 
 
 def evaluations(run: Path, other_weights: bool = False) -> list[Path]:

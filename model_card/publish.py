@@ -11,6 +11,7 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from lesions.faults import InputError
 from lesions.files import read_json, whole_folder, write_text
 from lesions.hub import Destination, check_access, push_folder
+from lesions.model.onnx_file import ONNX_FILE, check_export
 from lesions.places import listed, plain_name
 from lesions.run_folder import CURVES, FAMILIARITY, RECORD
 from lesions.seen_images import SEEN
@@ -19,7 +20,7 @@ from model_card.card import EXAMPLES, evaluations, write_card
 # All that a model repository holds, by name: anything else that lies in a run folder stays there.
 MODEL_FILES = (
     *("README.md", "config.json", "preprocessor_config.json", RECORD, SEEN, CURVES, FAMILIARITY),
-    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
+    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", ONNX_FILE),
     ".eval_results/*.yaml",
 )
 EVALUATION_FILES = (
@@ -34,16 +35,18 @@ def published(run: Path, publish_examples: bool = False) -> list[str]:
     return [*MODEL_FILES, *(f"{folder.name}/{name}" for folder in evaluations(run) for name in names)]
 
 
-def publish(run: Path, to: Destination, publish_examples: bool = False) -> str:
+def publish(run: Path, to: Destination, publish_examples: bool = False, space_id: str | None = None) -> str:
     """Writes the card for the destination, pushes model, processor, card and evaluation in one commit; images of the
-    data set only with `publish_examples`.
+    data set only with `publish_examples`. The card links the Space `space_id`.
 
     Returns the address of the repository, or of the pull request. Raises InputError if that fails; a repeated push
     completes what is missing.
     """
     again = f"{run} is unchanged; repeat: python -m model_card {run} --push_to_hub --hub_model_id {to.repo_id}"
+    if (run / ONNX_FILE).is_file():
+        check_export(run)
     check_access(to, again)
-    write_card(run, to.repo_id, publish_examples)
+    write_card(run, to.repo_id, publish_examples, space_id)
     write_eval_results(run)
     return push_folder(to, run, published(run, publish_examples), "Model, card and evaluation", again)
 

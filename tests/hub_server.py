@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 from stand_in import StandIn
 
 GOOD_TOKEN, READ_ONLY_TOKEN = "hf_writer", "hf_reader"
-REPOSITORY = r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)"
+LARGE = (".safetensors", ".parquet", ".png", ".onnx", ".gz", ".jpg")
+REPOSITORY = r"/api/(?P<kind>models|datasets|spaces)/(?P<id>[^/]+/[^/]+)"
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Repository:
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=lambda: ["0" * 40])  # newest last
     private: bool = False
+    sdk: str | None = None  # of a Space
     branches: dict[str, dict[str, bytes]] = field(default_factory=dict)  # files of those besides main
     tags: dict[str, str] = field(default_factory=dict)  # commits
     pull_requests: list[dict[str, bytes]] = field(default_factory=list)  # files
@@ -58,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer({"error": "Forbidden: you need write access"}, 403)
         if path == "/api/repos/create":
             return self._create(json.loads(body))
-        if found := re.fullmatch(r"/(?:datasets/)?(?P<id>[^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+        if found := re.fullmatch(r"/(?:datasets/|spaces/)?(?P<id>[^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
             return self._plan_uploads(json.loads(body))
         if found := re.fullmatch(REPOSITORY + "/(?P<what>preupload|commit|branch|tag)/(?P<revision>[^/]+)", path):
             repository, revision = self.server.repositories[found["id"]], found["revision"]
@@ -96,7 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self._note_request()
-        if found := re.fullmatch(r"/(?:datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)", path):
+        if found := re.fullmatch(
+            r"/(?:datasets/|spaces/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)", path
+        ):
             return self._send_file(found["id"], found["file"])
         if path.endswith("/auth-check/write"):
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -122,12 +126,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, wanted: dict[str, Any]) -> None:
         name = f"{wanted.get('organization') or 'you'}/{wanted['name']}"
         known = name in self.server.repositories
-        self.server.repositories.setdefault(name, Repository(private=wanted.get("visibility") == "private"))
+        self.server.repositories.setdefault(
+            name, Repository(private=wanted.get("visibility") == "private", sdk=wanted.get("sdk"))
+        )
         self._answer({"url": f"{self.server.url}/{name}", "name": name}, 409 if known else 200)
 
     def _preupload(self, there: dict[str, bytes], wanted: dict[str, Any]) -> None:
         def mode(file: dict[str, Any]) -> str:
-            return "lfs" if file["path"].endswith((".safetensors", ".parquet", ".png")) else "regular"
+            return (
+                "lfs"
+                if file["path"].endswith((".safetensors", ".parquet", ".png", ".onnx", ".gz", ".jpg"))
+                else "regular"
+            )
 
         def oid(file: dict[str, Any]) -> str | None:
             content = there.get(file["path"])
@@ -156,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             elif line["key"] == "lfsFile":
                 files[line["value"]["path"]] = self.server.large_files[line["value"]["oid"]]
+            elif line["key"] == "deletedFile":
+                del files[line["value"]["path"]]
         answer = {"commitOid": hashlib.sha1(body).hexdigest(), "success": True}
         answer["commitUrl"] = f"{self.server.url}/{name}/commit/{answer['commitOid']}"
         if "create_pr=1" in self.path:

@@ -71,7 +71,7 @@ def test_the_search_for_duplicates_found_what_the_page_says() -> None:
     assert f"{round(100 * int(measured[-1][1]) / int(measured[-1][0]))} % carry two diagnoses" in text
 
 
-@pytest.mark.parametrize("script", ["data_prep.py", "train.py", "evaluate_model.py", "-m model_card"])
+@pytest.mark.parametrize("script", ["data_prep.py", "train.py", "evaluate_model.py", "-m model_card", "-m space"])
 def test_every_command_teaches(script: str) -> None:
     help_text = command(*script.split(), "--help").stdout
     start = rf"(?:python |accelerate launch |^){re.escape(script)} "

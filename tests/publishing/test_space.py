@@ -1,0 +1,137 @@
+"""The page as a Space: built from any run's files, and pushed so that the Space holds it and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import RELEASE, ROOT, command
+from hub_server import READ_ONLY_TOKEN, HubServer
+from other_model import EIGHT, save_model_of_other_classes
+
+pytest.importorskip("onnxscript", reason="requirements-onnx.txt is not installed")
+onnxruntime = pytest.importorskip("onnxruntime")
+if not shutil.which("npm"):
+    pytest.skip("there is no npm here, which fetches the runtime of the page", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model_of_other_classes(tmp_path_factory.mktemp("model") / "fruits")
+
+
+@pytest.fixture(scope="module")
+def page(eight: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("space") / "page"
+    command("-m", "space", eight, "--output", folder)
+    return folder
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_a_model_of_other_classes_without_measurements(page: Path) -> None:
+    facts = read(page / "model.json")
+    assert [label["code"] for label in facts["labels"]] == list(EIGHT)
+    assert all(label["malignant"] is None for label in facts["labels"])  # of some it is unknown
+    assert facts["preprocessing"] == {
+        "width": 80, "height": 72, "filter": "bilinear", "crop": {"width": 64, "height": 64},
+        "scale": 1 / 255, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5],
+    }  # fmt: skip
+    assert facts["points"] == facts["metrics"] == facts["recall"] == facts["calibration"] == []
+    assert facts["measured_on"] is facts["trained_on"] is facts["shown_point"] is None
+
+
+def test_lists_all_files_with_their_sizes(page: Path) -> None:
+    files = read(page / "files.json")
+    large = [files["runtime"]["script"], files["runtime"]["wasm"], files["model"], *files["samples"]]
+    for entry in large:
+        assert (page / entry["path"]).stat().st_size == entry["bytes"] > 0
+    assert all((page / name).exists() for name in files["page"])
+    listed = {*files["page"], *(entry["path"] for entry in large)}
+    notices = {"runtime/LICENSE", "runtime/ThirdPartyNotices.txt"}
+    assert {path.relative_to(page).as_posix() for path in page.rglob("*") if path.is_file()} == listed - {
+        "./"
+    } | notices
+    sources = ROOT / "space" / "page"
+    assert (page / "main.js").read_bytes() == (sources / "main.js").read_bytes()  # served as it is written
+    session = onnxruntime.InferenceSession(gzip.decompress((page / "model.onnx.gz").read_bytes()))
+    assert session.run(["logits"], {"pixel_values": np.zeros((1, 3, 64, 64), np.float32)})[0].shape == (1, 8)
+
+
+def test_the_released_runs_facts_are_those_of_its_files() -> None:
+    from space.facts import model_facts
+
+    facts, report = model_facts(RELEASE, None), read(RELEASE / "evaluation" / "metrics.json")
+    assert facts["metrics"][1] == {
+        "name": "Balanced accuracy (mean recall)",
+        **{key: report["metrics"]["balanced_accuracy"][key] for key in ("value", "low", "high")},
+    }
+    assert len(facts["points"]) == len(report["operating_points"]) == 8
+    labels = [label["code"] for label in facts["labels"]]
+    for point, measured in zip(facts["points"], report["operating_points"], strict=True):
+        assert point["threshold"] == measured["threshold"]
+        assert point["measured"]["sensitivity"]["value"] == measured["sensitivity"]["value"]
+        members = {labels[number] for number in point["members"]}
+        assert members == ({"mel"} if point["target"] == "melanoma" else {"mel", "bcc", "akiec"})
+    shown = facts["points"][facts["shown_point"]]
+    assert (shown["target"], shown["aim"], shown["level"]) == ("malignant", "sensitivity", 0.95)
+    assert {row["code"]: row["value"] for row in facts["recall"]} == {
+        code: row["recall"] for code, row in report["per_class"].items()
+    }
+
+
+def test_bad_models_and_places_are_refused(eight: Path, tmp_path: Path) -> None:
+    shutil.copytree(eight, tmp_path / "model")
+    file = tmp_path / "model" / "preprocessor_config.json"
+    file.write_text(json.dumps(read(file) | {"resample": 0, "do_normalize": False}))
+    error = command("-m", "space", tmp_path / "model", "--output", tmp_path / "page", check=2).stderr
+    assert "do_normalize, resample nearest" in error and not (tmp_path / "page").exists()
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "notes.txt").write_text("mine")
+    error = command("-m", "space", eight, "--output", tmp_path / "page", check=2).stderr
+    assert "files that this program did not write" in error and (tmp_path / "page" / "notes.txt").exists()
+    assert "no config.json" in command("-m", "space", tmp_path, "--output", tmp_path / "page", check=2).stderr
+
+
+def test_a_space_is_created_updated_and_left_alone(
+    eight: Path, page: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    arguments = ("-m", "model_card", eight, "--push_space", "you/lesions", "--hub_model_id", "you/fruits")
+    done = command(*arguments, "--onnx", **hub_environment)  # the next two take the file that this one exports
+    assert f"published at {hub.url}/spaces/you/lesions" in done.stdout
+    space = hub.repositories["you/lesions"]
+    built = {path.relative_to(page).as_posix(): path.read_bytes() for path in page.rglob("*") if path.is_file()}
+    assert space.sdk == "static" and set(space.files) == {*built, "README.md"}
+    different = {name for name in built if space.files[name] != built[name]}
+    assert different == {"model.json", "files.json"}  # which name the model, and the version
+    facts = json.loads(space.files["model.json"])
+    assert facts["link"] == f"{hub.url}/you/fruits" and facts["name"] == "fruits"
+    _, metadata, text = space.files["README.md"].decode().split("---\n")
+    about = yaml.safe_load(metadata)
+    assert (about["sdk"], about["app_file"], about["models"]) == ("static", "index.html", ["you/fruits"])
+    assert len(about["short_description"]) <= 60  # the Hub's limit
+    assert "[you/fruits]" in text
+    assert "https://huggingface.co/spaces/you/lesions" in (eight / "README.md").read_text()
+
+    commits = len(space.commits)
+    command(*arguments, **hub_environment)
+    assert len(space.commits) == commits  # nothing has changed
+    space.files["old.js"] = b"of an earlier version"
+    command(*arguments, **hub_environment)
+    assert set(space.files) == {*built, "README.md"} and len(space.commits) == commits + 1
+
+
+def test_without_write_access_there_is_one_clear_error(
+    eight: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    environment = hub_environment | {"HF_TOKEN": READ_ONLY_TOKEN}
+    error = command("-m", "model_card", eight, "--push_space", "you/lesions", check=2, **environment).stderr
+    assert "your token may not write to you/lesions" in error and "--push_space you/lesions" in error
