@@ -21,11 +21,11 @@ from lesions.data.options import parse_options
 from lesions.faults import exits_cleanly
 from lesions.files import whole_folder
 from lesions.hub import Destination, check_access, push_folder
-from lesions.places import check_folder
+from lesions.places import alone, check_folder
 
 # --help answers at once, so `main` imports what needs pandas after the options are parsed.
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
-WRITTEN = [*PUBLISHED, "audit_pairs.png"]
+WRITTEN = [*PUBLISHED, "audit_pairs.png"]  # which shows images
 
 
 @exits_cleanly
@@ -40,12 +40,13 @@ def main() -> None:
     from lesions.data.tables import read_tables
     from lesions.data.writing import write_dataset
 
-    check_folder(options.output, WRITTEN)
+    ours = WRITTEN if (options.output / "audit.json").is_file() else []
+    check_folder(options.output, ours)
     destination = Destination(options.hub_dataset_id, "dataset", options.private) if options.hub_dataset_id else None
     if destination:
         check_access(destination)
     columns = options.image_column, options.label_column, options.group_column
-    with open_source(options.source, options.cache_dir, options.metadata, *columns) as source:
+    with alone(options.output), open_source(options.source, options.cache_dir, options.metadata, *columns) as source:
         table, classes, left_out = read_tables(source, options)
         paths = dict(zip(table["image_id"], table["path"], strict=True))
         searched = options.audit != "off" and not source.synthetic  # no synthetic lesion is drawn twice
@@ -57,7 +58,7 @@ def main() -> None:
         check_left(table, options.extra_train)
         audit = describe(options, source, classes, table, left_out)
         audit["duplicates"] = describe_merges(table, pairs, options.audit if searched else "off")
-        with whole_folder(options.output, WRITTEN) as folder:
+        with whole_folder(options.output, ours) as folder:
             write_dataset(folder, table, pairs, paths, audit, options)
     print("\n".join(summary(audit)))
     print(f"\n{options.output} is ready. Next:")

@@ -18,6 +18,7 @@ from pathlib import Path
 from lesions.evaluation.options import MeasureOptions
 from lesions.faults import exits_cleanly
 from lesions.options import OptionParser
+from lesions.places import check_writable
 from lesions.run_folder import EVALUATION, RECORD
 
 # --help answers at once, so the functions below import torch and pandas when they need them.
@@ -102,6 +103,8 @@ def parse_options() -> tuple[EvaluateOptions, MeasureOptions]:
 def main() -> None:
     what, how = parse_options()
     output = what.folder
+    if output:
+        check_writable(output)
     if what.compare and output:
         compare(what.compare, output)
     elif what.dataset and what.model and output:

@@ -37,6 +37,7 @@ def main() -> None:
     from lesions.hub import check_access, local_folder
     from lesions.model.half_precision import store_in_half
     from lesions.model.loading import check_trainable
+    from lesions.places import check_writable
     from lesions.run_folder import CURVES
     from lesions.seen_images import check_unseen, seen_images, write_seen
     from lesions.training.curves import save_training_curves
@@ -48,6 +49,7 @@ def main() -> None:
     settle_in(training)
     check_options(options, training)
     run, to = Path(training.output_dir), destination(training)
+    check_writable(run)
     if to:
         check_access(to)
 
@@ -68,7 +70,7 @@ def main() -> None:
             write_seen(run, seen_images(dataset["train"], folders.values()))
         trainer.train(resume_from_checkpoint=checkpoint)
 
-        decided = decide(trainer, options.decision, list(record["train_counts"].values()))
+        decided = decide(trainer, options.decision, list(record["train_counts"].values()), options.malignant)
         trainer.save_model(_internal_call=True)  # with the decision; the best one, if one was asked for
         save_record(trainer, record | {"status": "finished", **describe_training(trainer), **decided})
         trainer.leave()
@@ -114,6 +116,7 @@ def build_trainer(
     import transformers
 
     from lesions.dataset import describe_dataset, label_names
+    from lesions.diagnoses import malignant_among, why_unknown
     from lesions.hub import local_folder
     from lesions.model.inputs import LesionImages, collate
     from lesions.model.loading import load_for_training, load_processor
@@ -152,10 +155,14 @@ def build_trainer(
         processing_class=processor,
         compute_metrics=compute_metrics,
     )
+    malignant = malignant_among(labels, options.malignant)
+    if malignant is None:
+        print(f"no malignant-or-not answer: {why_unknown(labels)}")
     print("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()))
     return trainer, {
         **describe_model(options, trainer, None if options.from_scratch else record_of(folder)),
         "dataset": describe_dataset(options.dataset, dataset),
+        "malignant": malignant,
         "train_counts": counts,
         "class_weights": {"scheme": options.class_weights, "weights": weights},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,11 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     from datasets import ClassLabel, load_dataset
 
     folder = local_folder(name, "dataset")
+    if "::" in str(folder):
+        raise InputError(f"{folder}: the datasets library can't open a path with `::`; rename that folder")
     files: dict[str, list[str]] = {split: [] for split in SHARES}  # in this order; others follow
     for file in sorted(folder.rglob("*.parquet")):
-        files.setdefault(file.stem.split("-")[0], []).append(str(file))
+        files.setdefault(file.stem.split("-")[0], []).append(glob.escape(str(file)))
     files = {split: paths for split, paths in files.items() if paths}
     if not files:
         raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lesions.faults import InputError
 
@@ -141,3 +142,15 @@ def why_unknown(labels: Iterable[str]) -> str:
     """Why `labels` have no malignant-or-not answer, and what to do."""
     unknown = ", ".join(label for label in labels if is_malignant(label) is None)
     return f"whether these labels are malignant is not known: {unknown}. Name the malignant labels with --malignant"
+
+
+def targets_of(labels: Sequence[str], malignant: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """The labels of each target. `malignant` are those that the user named; where it is not known which labels are
+    malignant, there is no such target."""
+    known = malignant_among(labels, malignant)
+    return {"melanoma": melanomas_among(labels), **({} if known is None else {"malignant": known})}
+
+
+def labels_of(point: Mapping[str, Any]) -> list[str]:
+    """The labels whose probabilities an operating point adds up; a run of an earlier version knew HAM10000's only."""
+    return point["labels"] if "labels" in point else targets_of(CODES)[point["target"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import functools
 import os
@@ -55,7 +56,7 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a terminal may not have every character
+                stream.reconfigure(errors="shown")
         ensure_home()
         with redirect_stderr(Redacted(sys.stderr, secrets(sys.argv, os.environ))):
             try:
@@ -63,17 +64,34 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             except InputError as error:
                 print(f"error: {error}", file=sys.stderr)
                 sys.exit(2)
-            except OSError as error:
-                print(f"error: {describe(error)}", file=sys.stderr)
-                sys.exit(2)
             except KeyboardInterrupt:
                 print("interrupted; run the same command again to continue", file=sys.stderr)
                 sys.exit(130)
-            except Exception:
+            except Exception as error:
+                if refused := refused_file(error):
+                    print(f"error: {describe(refused)}", file=sys.stderr)
+                    sys.exit(2)
                 traceback.print_exc()  # here, where tokens are taken out
                 sys.exit(1)
 
     return run
+
+
+def refused_file(error: BaseException) -> OSError | None:
+    """The error of the operating system that `error` is, or that made a library raise `error`."""
+    if isinstance(error, OSError):
+        return error
+    return refused_file(error.__cause__) if error.__cause__ else None
+
+
+def show_what_a_terminal_lacks(error: UnicodeError) -> tuple[str, int]:
+    """For a terminal without these characters: a bar made of `#`, and any other character as an escape."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join("#" if one == "█" else f"\\u{ord(one):04x}" for one in lacking), error.end
+
+
+codecs.register_error("shown", show_what_a_terminal_lacks)
 
 
 def ensure_home() -> None:

@@ -10,11 +10,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from lesions.faults import InputError
 from lesions.places import alone, check_folder
+from lesions.plain_text import for_cell
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 A_DAY = 24 * 60 * 60
 
@@ -76,6 +80,16 @@ def write_text(path: Path, text: str) -> None:
     another encoding, is written as an escape, which JSON reads back."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def write_csv(path: Path, table: DataFrame) -> None:
+    """Writes `table` without its index, with Unix line ends and all digits, completely or not at all. No text in it can
+    be a formula in a spreadsheet; `lesions.plain_text.from_cell` gives back what was changed for that."""
+    table = table.rename(columns=for_cell)
+    for name in table.select_dtypes(exclude="number"):
+        table[name] = [for_cell(value) if isinstance(value, str) else value for value in table[name]]
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False, lineterminator="\n", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:

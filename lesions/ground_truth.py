@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lesions.diagnoses import isic_order
 from lesions.faults import Faults, InputError
-from lesions.files import whole_file
+from lesions.files import write_csv
+from lesions.plain_text import from_cell
 
 
 def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:
@@ -20,13 +21,12 @@ def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.f
     """
     table = pd.DataFrame(probabilities, columns=labels)[isic_order(labels)].rename(columns=str.upper)
     table.insert(0, "image", images)
-    with whole_file(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
+    write_csv(path, table)
 
 
 def read_predictions(path: Path) -> tuple[NDArray[np.float64], list[str], list[str]]:
     """What `write_predictions` wrote: probabilities (n, classes), the labels of their columns, and the images."""
-    table = pd.read_csv(path, dtype={"image": str}).set_index("image")
+    table = pd.read_csv(path, dtype={"image": str}).rename(columns=from_cell).set_index("image").rename(from_cell)
     return table.to_numpy(np.float64), [column.lower() for column in table], list(table.index)
 
 
@@ -36,8 +36,7 @@ def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
     `rows` has one row per image: `image`, and `lesion_id` where it is known.
     """
     table = rows[[name for name in ("image", "lesion_id") if name in rows]].rename(columns={"image": "image_id"})
-    with whole_file(path) as partial:
-        table.assign(dx=dx).to_csv(partial, index=False, lineterminator="\n")
+    write_csv(path, table.assign(dx=dx))
 
 
 def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.DataFrame:
@@ -50,6 +49,7 @@ def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.Da
         table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"the ground truth {path} can't be read as CSV: {error}") from error
+    table = table.rename(columns=from_cell).map(from_cell, na_action="ignore")
     if {"image_id", "dx"} <= set(table):
         table = table.rename(columns={"image_id": "image"})
     elif {"image", *map(str.upper, labels)} <= set(table):

@@ -21,7 +21,8 @@ def alone(path: Path) -> Iterator[None]:
     """Lets one process of this machine at a time write to `path`. Raises InputError in any other."""
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
     user = os.getuid() if hasattr(os, "getuid") else ""
-    lock = FileLock(Path(tempfile.gettempdir(), f"deit-ham10000-{user}-{name}.lock"))
+    place = Path(tempfile.gettempdir(), f"deit-ham10000-{user}-{name}.lock")
+    lock = FileLock(place, is_singleton=True)  # so that this process may ask twice
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lesions.faults import Faults, InputError
-from lesions.files import read_json
+from lesions.files import read_json, sha256_of
 
 RECORD, CURVES, FAMILIARITY = "training.json", "training_curves.png", "familiarity.safetensors"
 WEIGHTS = "model*.safetensors"
@@ -39,3 +39,8 @@ def check_split(records: dict[str, dict[str, Any] | None], title: str, fingerpri
         if record and record["dataset"]["title"] == title and record["dataset_fingerprint"] != fingerprint:
             faults.add(f"model that was trained on a different split of {title} and may have seen these images", name)
     faults.raise_if_any("use the data set that it was trained on, or train it again on this one")
+
+
+def weights_of(folder: Path) -> str:
+    """The sha256 of the weights in `folder`, to which metrics are bound."""
+    return sha256_of(sorted(folder.glob(WEIGHTS)))

@@ -9,15 +9,15 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from lesions.dataset import SHARES
-from lesions.diagnoses import malignant_among, name_of, why_unknown
+from lesions.diagnoses import malignant_among, melanomas_among, name_of, why_unknown
 from lesions.faults import InputError
-from lesions.files import read_json, sha256_of, write_text
+from lesions.files import read_json, write_text
 from lesions.metrics.names import METRICS
 from lesions.model.onnx_file import ONNX_FILE
 from lesions.plain_text import for_markdown
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
-from lesions.run_folder import CURVES, RECORD, WEIGHTS
+from lesions.run_folder import CURVES, RECORD, WEIGHTS, weights_of
 from lesions.templates import render
 
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
@@ -46,7 +46,7 @@ def render_card(
 
     With `space_id` it links the page that runs the model in a browser.
     """
-    if not (run / "config.json").is_file() or not any(run.glob("*.safetensors")):
+    if not (run / "config.json").is_file() or not any(run.glob(WEIGHTS)):
         raise InputError(
             f"{run} is not a run folder: config.json and weights are missing. Give the --output_dir of train.py"
         )
@@ -55,7 +55,8 @@ def render_card(
     reports = {folder.name: for_markdown(read_json(folder / "metrics.json")) for folder in evaluations(run)}
     report = reports.pop("evaluation", None)
     labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
-    malignant = malignant_among(labels, (training or {}).get("malignant"))
+    named = next((one["malignant"] for one in (training, report) if one and one.get("malignant") is not None), None)
+    malignant = malignant_among(labels, named)
     kind = kind_of(training)
     built = build_sections(report) if report else []
     figures = {name for section in built for name in section.figures if (run / "evaluation" / name).is_file()}
@@ -74,7 +75,7 @@ def render_card(
         training=training,
         report=report,
         count=count_images(report) if report else None,
-        melanoma=report["per_class"].get("mel") if report else None,
+        melanoma=next((report["per_class"][label] for label in melanomas_among(labels)), None) if report else None,
         gaps=describe_gaps(report) if report else None,
         sections=built,
         # The splits that data_prep.py does not make are external ones.
@@ -100,7 +101,7 @@ def evaluations(run: Path, other_weights: bool = False) -> list[Path]:
 
     One that doesn't say which, of an earlier version, counts as the former.
     """
-    weights = sha256_of(sorted(run.glob(WEIGHTS)))
+    weights = weights_of(run)
     folders = sorted(path.parent for path in run.glob("evaluation*/metrics.json"))
     measured = {folder: read_json(folder / "metrics.json").get("weights_sha256", weights) for folder in folders}
     return [folder for folder in folders if (measured[folder] != weights) == other_weights]

@@ -13,7 +13,7 @@ from lesions.diagnoses import malignant_among, name_of
 from lesions.faults import InputError
 from lesions.files import read_json
 from lesions.metrics.names import METRICS
-from lesions.metrics.targets import TARGETS, score_of
+from lesions.metrics.targets import score_of
 from lesions.model.loading import load_processor
 from lesions.model.resolution import image_side
 from lesions.report.console import SHOWN_LEVEL, shown_point
@@ -29,7 +29,7 @@ def model_facts(run: Path, link: str | None) -> dict[str, Any]:
     config, record = read_json(run / "config.json"), record_of(run)
     labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
     report = next((read_json(one / METRICS_FILE) for one in evaluations(run) if one.name == EVALUATION), None)
-    points = [point for point in (record or {}).get("operating_points") or [] if point["target"] in TARGETS]
+    points = (record or {}).get("operating_points") or []
     shown = shown_point(record or {})
     return {
         "name": link.rstrip("/").split("/")[-1] if link else run.resolve().name,
@@ -133,7 +133,7 @@ def with_interval(metric: dict[str, Any]) -> dict[str, Any] | None:
 def operating_point(point: dict[str, Any], labels: list[str], report: dict[str, Any] | None) -> dict[str, Any]:
     """A stored operating point, with the numbers of the labels that count, and what was measured at it."""
     about = {name: point[name] for name in ("target", "aim", "level", "threshold")}
-    counts = score_of(point["target"], np.eye(len(labels)), labels)
+    counts = score_of(point, np.eye(len(labels)), labels)
     rows = (report or {}).get("operating_points") or []
     found = next((row for row in rows if about.items() <= row.items()), None)
     metrics = ("sensitivity", "specificity", "ppv", "npv")

@@ -30,6 +30,7 @@ def outcome(program: str, *arguments: str, **environment: str) -> subprocess.Com
         ('raise InputError("bad; correct it")', "error: bad; correct it\n"),
         ('open("no such folder/file")', "error: no such folder/file: No such file or directory\n"),
         ('raise OSError(errno.EROFS, "Read-only file system", "a.csv")', "error: a.csv: Read-only file system\nChange"),
+        ('try: open("no")\nexcept OSError as e: raise RuntimeError("load") from e', "error: no: No such file"),
         ('raise OSError(errno.ENOSPC, "No space left", "a.csv")', "error: a.csv could not be written: No space left\n"),
     ],
 )
@@ -68,7 +69,7 @@ def test_what_looks_like_a_token_is_taken_out_and_nothing_else() -> None:
 
 def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
     done = outcome("print('█', os.fsdecode(b'\\xff'), 'é')", PYTHONIOENCODING="cp1252")
-    assert done.returncode == 0 and "\\u2588" in done.stdout and "\\udcff" in done.stdout
+    assert done.returncode == 0 and done.stdout.startswith("#") and "\\udcff" in done.stdout
 
 
 def test_a_user_without_a_home_has_a_place_for_caches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from lesions.data.duplicates.contact_sheet import save_contact_sheet
 from lesions.data.options import Options
 from lesions.data.parquet import read_images, write_splits
 from lesions.faults import Faults
-from lesions.files import whole_file, write_json, write_text
+from lesions.files import write_csv, write_json, write_text
 from lesions.images import ADVICE
 
 
@@ -31,9 +31,7 @@ def write_dataset(
     (folder / "data").mkdir()
     pixels = write_splits(folder / "data", table, audit["classes"], options.image_size, options.num_proc, faults)
     faults.raise_if_any(ADVICE)
-    with whole_file(folder / "splits.csv") as partial_file:
-        columns = ["image_id", "lesion_id", "group_id", "dx", "split"]
-        table[columns].to_csv(partial_file, index=False, lineterminator="\n")
+    write_csv(folder / "splits.csv", table[["image_id", "lesion_id", "group_id", "dx", "split"]])
     stored = partial(read_images, folder / "data")
     if len(pairs):
         images = stored({*pairs["image_id"], *pairs["other_image_id"]})

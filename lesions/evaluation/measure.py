@@ -18,14 +18,14 @@ from lesions.evaluation.prediction import VIEWS, Answers, Predictor
 from lesions.evaluation.robustness import measure_robustness
 from lesions.evaluation.unfamiliar import measure_unfamiliar
 from lesions.faults import InputError
-from lesions.files import sha256_of, write_json
+from lesions.files import write_json
 from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.metrics.measured import Measured
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
-from lesions.run_folder import METRICS_FILE, WEIGHTS, record_of
+from lesions.run_folder import METRICS_FILE, record_of, weights_of
 from lesions.seen_images import check_unseen
 
 PLAIN = MeasureOptions()
@@ -96,7 +96,7 @@ def _about_model(model: str, predictor: Predictor) -> dict[str, str]:
     """The model's name, and which weights were measured, for the card to tell them from later ones."""
     return {
         "model": public_name(model),
-        "weights_sha256": sha256_of(sorted(predictor.folder.glob(WEIGHTS))),
+        "weights_sha256": weights_of(predictor.folder),
     }
 
 
@@ -106,7 +106,7 @@ def _measure(about: dict[str, Any], subject: Subject, output: Path, options: Mea
     for name in ON_REQUEST:  # an earlier evaluation into this folder may have drawn more
         (output / name).unlink(missing_ok=True)
     record = record_of(subject.predictor.folder) or {}
-    report = build_report(about, measured, record, options.prevalence)
+    report = build_report(about, measured, record, options.prevalence, options.malignant)
     report["unfamiliar"] = measure_unfamiliar(record.get("familiarity"), subject.predictor, subject.answers, measured)
     report |= _measure_more(subject, output, options)
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sklearn.metrics import confusion_matrix
 
+from lesions.diagnoses import malignant_among
 from lesions.evaluation.calibration import describe_calibration
 from lesions.evaluation.cohort import describe_cohort
 from lesions.evaluation.coverage import measure_prediction_sets
@@ -21,10 +22,15 @@ from lesions.metrics.scores import LesionMetrics
 
 
 def build_report(
-    about: dict[str, Any], measured: Measured, record: dict[str, Any] | None, prevalence: float = PREVALENCE
+    about: dict[str, Any],
+    measured: Measured,
+    record: dict[str, Any] | None,
+    prevalence: float = PREVALENCE,
+    malignant: list[str] | None = None,
 ) -> dict[str, Any]:
     """The content of metrics.json. `record` is the run's training.json, where the model has one: it holds what
     training folded into the head, the operating points, and the thresholds of the prediction sets.
+    `malignant` are the labels that the user calls so.
 
     A metric that can't be computed is None, with a reason beside it.
     """
@@ -42,6 +48,7 @@ def build_report(
         "per_class": _by_class(measured),
         "confusion_matrix": {"labels": measured.labels, "counts": _confusion(measured)},
         "calibration": describe_calibration(measured, record.get("decision")),
+        "malignant": malignant_among(measured.labels, malignant or record.get("malignant")),
         "operating_points": measure_operating_points(record.get("operating_points") or [], measured, prevalence),
         "prediction_sets": measure_prediction_sets(
             record.get("prediction_sets") or [],

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lesions.arrays import Array
+from lesions.diagnoses import labels_of
 from lesions.evaluation.options import PREVALENCE
 from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
@@ -27,8 +28,8 @@ def measure_operating_points(
     """
     result = []
     for point in points:
-        cases = is_case(point["target"], measured.truth, measured.labels).astype(np.float64)
-        scores = score_of(point["target"], measured.probabilities, measured.labels)
+        cases = is_case(point, measured.truth, measured.labels).astype(np.float64)
+        scores = score_of(point, measured.probabilities, measured.labels)
         called = (scores >= point["threshold"]).astype(np.float64)
 
         def rates(weights: Array, cases: Array = cases, called: Array = called) -> dict[str, Array]:
@@ -41,6 +42,7 @@ def measure_operating_points(
             return {"sensitivity": sensitivity, "specificity": specificity, "ppv": ppv, "npv": npv}
 
         about = {name: point[name] for name in ("target", "aim", "level", "threshold")}
+        about["labels"] = labels_of(point)
         counts = {"n_cases": int(cases.sum()), "n_images": len(cases), "prevalence": prevalence}
         result.append(about | counts)
         for name, metric in estimate(rates, measured.lesions).items():

@@ -27,6 +27,13 @@ class MeasureOptions:
             "metavar": "SHARE",
         },
     )
+    malignant: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "the malignant labels, if the model's training did not name them and they are not well-known",
+            "metavar": "LABEL",
+        },
+    )
     tta: Literal["none", "flips", "dihedral"] = field(
         default="none",
         metadata={

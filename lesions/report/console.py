@@ -37,7 +37,7 @@ def describe_image(
         bar = "█" * round(30 * share)
         lines.append(f"  {name_of(labels[number]):<{width}}  {labels[number]:<6}{100 * share:5.1f} %  {bar}".rstrip())
     if point := shown_point(record):
-        score = score_of(point["target"], probabilities, labels)[0]
+        score = score_of(point, probabilities, labels)[0]
         says, validation = "yes" if score >= point["threshold"] else "no", point["validation"]
         lines.append(
             f"  Malignant? {says}: {100 * score:.1f} % together; the threshold is {100 * point['threshold']:.1f} %. On "
@@ -69,7 +69,7 @@ def describe_folder(
     }
     notes = []
     if point := shown_point(record):
-        scores = score_of(point["target"], probabilities, labels)
+        scores = score_of(point, probabilities, labels)
         columns["malignant"] = [f"{100 * s:5.1f} % {'yes' if s >= point['threshold'] else 'no'}" for s in scores]
         notes.append(f"(malignant: yes from {100 * point['threshold']:.1f} %, the run's operating point)")
     if chosen := _shown_sets(record):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lesions.diagnoses import name_of
+from lesions.diagnoses import labels_of, name_of, why_unknown
 from lesions.metrics.names import METRICS
 from lesions.report.limits import maps, prediction_sets, robustness, selective, unfamiliar
 from lesions.report.wording import Section, count_images, describe_gaps, format_metric, recall_of
@@ -101,6 +101,8 @@ def _diagnoses(report: dict[str, Any]) -> Section:
         "roc_curves.png": "ROC curves, each diagnosis against all others",
     }
     text = "Each diagnosis against all others, at the plain decision: the most probable diagnosis."
+    if report.get("malignant", []) is None:
+        text += f" There is no malignant-or-not metric: {why_unknown(report['per_class'])} when training."
     return Section("By diagnosis", text, ["diagnosis", "n", *titles], rows, figures)
 
 
@@ -128,11 +130,12 @@ def _operating_points(report: dict[str, Any]) -> Section | None:
         ]
         for point in points
     ]
+    malignant = next((labels_of(point) for point in points if point["target"] == "malignant"), None)
+    means = f"Malignant means {', '.join(map(name_of, malignant))}." if malignant else ""
     text = (
         "Each threshold was chosen on the validation split, for the sensitivity or specificity that names it, and "
         "measured here. An image is positive if the probabilities of the target's diagnoses add up to the threshold or "
-        "more. Malignant means melanoma, basal cell carcinoma, or actinic keratosis / intraepithelial carcinoma. PPV "
-        f"and NPV are for a prevalence of {100 * points[0]['prevalence']:g} %."
+        f"more. {means} PPV and NPV are for a prevalence of {100 * points[0]['prevalence']:g} %."
     )
     columns = ["chosen for", "threshold", "sensitivity", "specificity", "PPV", "NPV"]
     return Section("Operating points", text, columns, rows)

@@ -30,11 +30,12 @@ AIMS = {"balanced": "balanced_accuracy", "f1": "f1_macro", "accuracy": "accuracy
 TAUS = np.linspace(-1, 1, 41)
 
 
-def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, Any]:
+def decide(trainer: WeightedTrainer, aim: str, counts: list[int], malignant: list[str] | None = None) -> dict[str, Any]:
     """Fits the decision on the validation split and puts it into the model's head; then chooses, on the same split,
     the operating points of the model as it will be saved.
 
-    `counts` are the images of each class in the training split. Returns both for the record, with the metrics before
+    `counts` are the images of each class in the training split; `malignant` are the labels that the user calls so.
+    Returns both for the record, with the metrics before
     and after.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -46,7 +47,7 @@ def decide(trainer: WeightedTrainer, aim: str, counts: list[int]) -> dict[str, A
     folded = logits / decision["temperature"] + np.array(decision["bias"])
     return {
         "decision": {**decision, "before": headline(logits, truth), "after": headline(folded, truth)},
-        "operating_points": choose_thresholds(softmax(folded), truth, list(model.config.label2id)),
+        "operating_points": choose_thresholds(softmax(folded), truth, list(model.config.label2id), malignant),
     }
 
 

@@ -107,6 +107,14 @@ class TrainOptions:
             "and a temperature that makes the probabilities honest; none: the temperature alone (default: %(default)s)"
         },
     )
+    malignant: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "the malignant labels; without it, the well-known names of diagnoses count, and if some label is "
+            "not among them, the model gives no malignant-or-not answer",
+            "metavar": "LABEL",
+        },
+    )
     from_scratch: bool = field(
         default=False,
         metadata={

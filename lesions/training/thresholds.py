@@ -8,22 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from lesions.metrics.targets import TARGETS, is_case, score_of
+from lesions.diagnoses import targets_of
+from lesions.metrics.targets import is_case, score_of
 
 OPERATING_AIMS = [(kind, level) for kind in ("sensitivity", "specificity") for level in (0.9, 0.95)]
 
 
 def choose_thresholds(
-    probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: list[str]
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    labels: list[str],
+    malignant: list[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The operating points of every target: `{target, aim, level, threshold, validation}`, from validation images.
+    """The operating points of every target: `{target, labels, aim, level, threshold, validation}`, from validation
+    images. `malignant` are the labels that the user calls so.
 
     For a sensitivity, the highest threshold that reaches it; for a specificity, the lowest. A target without a case,
-    or without a control, has no operating point.
+    or without a control, has no operating point; nor has malignancy, unless it is known of every label.
     """
     chosen = []
-    for target in TARGETS:
-        cases, scores = is_case(target, truth, labels), score_of(target, probabilities, labels)
+    for target, members in targets_of(labels, malignant).items():
+        about = {"target": target, "labels": members}
+        cases, scores = is_case(about, truth, labels), score_of(about, probabilities, labels)
         if cases.all() or not cases.any():
             continue
         false_positive, sensitivity, thresholds = roc_curve(cases, scores, drop_intermediate=False)
@@ -33,9 +39,7 @@ def choose_thresholds(
             at = reached[0] if aim == "sensitivity" else reached[-1]
             # The strictest threshold of a ROC curve, above all scores, is infinite, which JSON can't hold.
             threshold = float(min(thresholds[at], np.nextafter(scores.max(), 2)))
-            measured = {"sensitivity": float(sensitivity[at]), "specificity": float(specificity[at])}
-            about = {"n_cases": int(cases.sum()), "n_images": len(cases)}
-            chosen.append(
-                {"target": target, "aim": aim, "level": level, "threshold": threshold, "validation": measured | about}
-            )
+            measured: dict[str, float] = {"sensitivity": float(sensitivity[at]), "specificity": float(specificity[at])}
+            measured |= {"n_cases": int(cases.sum()), "n_images": len(cases)}
+            chosen.append({**about, "aim": aim, "level": level, "threshold": threshold, "validation": measured})
     return chosen

@@ -15,6 +15,7 @@ from lesions.evaluation.subgroups import measure_gaps, measure_subgroups
 from lesions.metrics.intervals import recall_intervals
 from lesions.metrics.measured import Measured
 from lesions.metrics.probabilities import softmax
+from lesions.metrics.targets import is_case, score_of
 from lesions.training.thresholds import choose_thresholds
 
 LABELS = ["bcc", "mel", "nv"]
@@ -25,6 +26,25 @@ def of_melanoma(scores: list[float], cases: list[int], **columns: list) -> Measu
     probabilities = np.array([[0.0, score, 1 - score] for score in scores])
     rows = pd.DataFrame({"image": [f"p{n}" for n in range(len(scores))], **columns})
     return Measured(probabilities, np.where(cases, 1, 2), LABELS, rows)
+
+
+def test_malignant_points_follow_the_labels_and_what_nobody_knows_has_none() -> None:
+    probabilities, truth = np.eye(4)[[0, 1, 2, 3]] * 0.7 + 0.075, np.arange(4)
+
+    def malignant(labels: list[str], named: list[str] | None = None) -> list[list[str]]:
+        points = choose_thresholds(probabilities, truth, labels, named)
+        return [point["labels"] for point in points if (point["target"], point["level"]) == ("malignant", 0.9)]
+
+    assert malignant(["AK", "BCC", "NV", "SCC"]) == [["AK", "BCC", "SCC"]] * 2
+    assert malignant(["AK", "BCC", "NV", "UNK"]) == []
+    assert malignant(["AK", "BCC", "NV", "UNK"], ["BCC", "UNK"]) == [["BCC", "UNK"]] * 2
+    points = choose_thresholds(probabilities, truth, ["AK", "Melanoma", "NV", "UNK"])
+    assert {point["target"] for point in points} == {"melanoma"} and points[0]["labels"] == ["Melanoma"]
+    point = {"target": "malignant", "labels": ["AK", "SCC"]}
+    assert score_of(point, probabilities, ["AK", "BCC", "NV", "SCC"]).tolist() == pytest.approx(
+        [0.85, 0.15, 0.15, 0.85]
+    )
+    assert is_case(point, truth, ["AK", "BCC", "NV", "SCC"]).tolist() == [True, False, False, True]
 
 
 def test_thresholds_by_hand() -> None:

@@ -111,6 +111,28 @@ def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -
     assert "to the {side} x {side} that".format(**record["settings"]) in render_card(copy)
 
 
+def rename_vasc(run: Path, label: str, **record: object) -> None:
+    for name in ("config.json", "training.json", "evaluation/metrics.json"):
+        content = json.loads(re.sub(r"\bvasc\b", label, (run / name).read_text()))
+        (run / name).write_text(json.dumps(content | (record if name != "config.json" else {})))
+
+
+def test_a_known_label_of_another_data_set_is_called_malignant(copy: Path) -> None:
+    rename_vasc(copy, "SCC", malignant=None)
+    card = render_card(copy)
+    assert "| `SCC` | Squamous cell carcinoma | yes |" in card and "| `nv` | Melanocytic nevus | no |" in card
+
+
+def test_where_malignancy_is_unknown_the_card_says_so_and_calls_nothing_benign(copy: Path) -> None:
+    rename_vasc(copy, "other", malignant=None)
+    card = render_card(copy)
+    assert "| malignant |" not in card and "`nv` | Melanocytic nevus |\n" in card
+    assert card.count("whether these labels are malignant is not known: other. Name the malignant labels") == 2
+    rename_vasc(copy, "other", malignant=["mel", "other"])
+    card = render_card(copy)
+    assert "| `other` | other | yes |" in card and "| `bcc` | Basal cell carcinoma | no |" in card
+
+
 def test_text_from_data_stays_in_its_place(copy: Path) -> None:
     for path in (copy / "config.json", copy / "training.json", copy / "evaluation" / "metrics.json"):
         path.write_text(re.sub(r"\bvasc\b", r"a|b <img src=x> `c`\\n## d", path.read_text()))

@@ -1,0 +1,60 @@
+"""Where data_prep.py writes: only over what it wrote, and what it writes harms no reader."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import command
+
+from lesions.data.dataset_card import render_dataset_card
+from lesions.dataset import dataset_fingerprint, load_splits
+from lesions.faults import InputError
+from lesions.files import read_json
+
+
+def test_somebodys_files_in_the_output_are_named_and_kept(sample: Path, tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    shutil.copytree(sample, place)
+    (place / "notes.txt").write_text("mine")
+    (place / "model").mkdir()
+    (place / "model" / "model.safetensors").write_text("mine")
+    error = command("data_prep.py", "--source", "sample", "--output", place, check=2).stderr
+    assert "notes.txt" in error and "model/model.safetensors" in error and "train" not in error
+    assert (place / "notes.txt").read_text() == "mine" and (place / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [("/proc/data", "can't be written to"), ("/proc", "is a mount point"), (".", "current folder")],
+)
+def test_a_place_that_takes_no_output_is_refused_before_the_work(place: str, expected: str) -> None:
+    error = command("data_prep.py", "--source", "sample", "--output", place, check=2).stderr
+    assert expected in error or "is not a data set of this program" in error
+
+
+def test_a_title_and_classes_from_data_stay_in_their_place(sample: Path) -> None:
+    audit = read_json(sample / "audit.json")
+    audit["source"] |= {"title": "a: b\n---\n<script>", "drawn": False}
+    audit["split"]["classes"]["x|y`"] = audit["split"]["classes"].pop("vasc")
+    card = render_dataset_card(audit, "data/x")
+    assert 'pretty_name: "a: b --- \\u0026lt;script\\u003e, split by lesion"' in card
+    assert "<script" not in card and card.count("\n---\n") == 1 and "x\\|y'" in card
+
+
+def test_a_user_without_home_and_a_terminal_without_unicode(tmp_path: Path) -> None:
+    environment = {"PYTHONIOENCODING": "cp1252", "HOME": "", "XDG_CACHE_HOME": os.fspath(tmp_path / "cache")}
+    command("data_prep.py", "--source", "sample", "--output", tmp_path / "data", **environment)
+    assert (tmp_path / "data" / "audit.json").is_file()
+
+
+def test_paths_with_signs_that_libraries_read_as_patterns(sample: Path, tmp_path: Path) -> None:
+    place = tmp_path / "a [1]*é"
+    shutil.copytree(sample, place)
+    dataset = load_splits(str(place), "test")
+    assert dataset_fingerprint(dataset) == dataset_fingerprint(load_splits(str(sample), "test"))
+    (tmp_path / "a::b").mkdir()
+    with pytest.raises(InputError, match="can't open a path with `::`; rename that folder"):
+        load_splits(str(tmp_path / "a::b"))
