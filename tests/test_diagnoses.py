@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import SHARED, at_hand
@@ -18,6 +19,7 @@ from lesions.diagnoses import (
     why_unknown,
 )  # fmt: skip
 from lesions.faults import InputError
+from lesions.report.console import describe_image
 
 ISIC_2019 = ["AK", "BCC", "BKL", "DF", "MEL", "NV", "SCC", "VASC"]
 
@@ -77,3 +79,13 @@ def test_a_user_names_the_malignant_labels() -> None:
     assert malignant_among(labels, ["type two"]) == ["type two"]
     with pytest.raises(InputError, match="--malignant type three: no such label; the labels are type one, type two"):
         malignant_among(labels, ["type three"])
+
+
+def test_an_image_is_not_called_benign_where_nobody_knows() -> None:
+    answer = describe_image("a.jpg", np.array([[0.9, 0.1]]), ["nv", "other"], {})
+    assert "Malignant? No answer: whether these labels are malignant is not known: other." in answer
+    point = {"target": "malignant", "labels": ["scc"], "aim": "sensitivity", "level": 0.95, "threshold": 0.5,
+             "validation": {"sensitivity": 0.95, "specificity": 0.6}}  # fmt: skip
+    assert "Malignant? yes: 90.0 %" in describe_image(
+        "a.jpg", np.array([[0.9, 0.1]]), ["scc", "nv"], {"operating_points": [point]}
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesions.arrays import Array
-from lesions.diagnoses import name_of
+from lesions.diagnoses import malignant_among, name_of, why_unknown
 from lesions.metrics.conformal import prediction_sets
 from lesions.metrics.targets import score_of
 
@@ -44,6 +44,8 @@ def describe_image(
             f"the validation split\n  it found {100 * validation[point['aim']]:.0f} % of the malignant images, at a "
             f"specificity of {100 * validation['specificity']:.0f} %."
         )
+    elif why := _why_no_answer(labels, record):
+        lines.append(f"  Malignant? {why}")
     if chosen := _shown_sets(record):
         (held,) = prediction_sets(probabilities, labels, chosen)
         names = ", ".join(name_of(label) for label, holds in zip(labels, held, strict=True) if holds)
@@ -72,6 +74,8 @@ def describe_folder(
         scores = score_of(point, probabilities, labels)
         columns["malignant"] = [f"{100 * s:5.1f} % {'yes' if s >= point['threshold'] else 'no'}" for s in scores]
         notes.append(f"(malignant: yes from {100 * point['threshold']:.1f} %, the run's operating point)")
+    elif why := _why_no_answer(labels, record):
+        notes.append(f"(malignant? {why})")
     if chosen := _shown_sets(record):
         sets = prediction_sets(probabilities, labels, chosen)
         columns["can't rule out"] = [" ".join(np.array(labels)[held]) for held in sets]
@@ -88,6 +92,12 @@ def shown_point(record: dict[str, Any]) -> dict[str, Any] | None:
     """The operating point for malignant or not that the run's record holds, if any."""
     points = record.get("operating_points") or []
     return next((point for point in points if (point["target"], point["aim"], point["level"]) == SHOWN_POINT), None)
+
+
+def _why_no_answer(labels: list[str], record: dict[str, Any]) -> str | None:
+    """Why a model with these labels has no malignant-or-not answer, if that is not known of some label."""
+    unknown = malignant_among(labels, record.get("malignant")) is None
+    return f"No answer: {why_unknown(labels)} when training" if unknown else None
 
 
 def _shown_sets(record: dict[str, Any]) -> dict[str, Any] | None:
