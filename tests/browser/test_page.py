@@ -156,7 +156,8 @@ def test_a_model_of_other_classes_and_another_preprocessing(browser: Any, tmp_pa
 
 def test_says_what_it_does_not_know(browser: Any, tmp_path: Path) -> None:
     model, images = save_model_of_other_classes(tmp_path / "fruits"), photographs()[:6]
-    Familiarity(np.eye(24, dtype=np.float32), np.zeros(24, np.float32)).save(model)
+    random = np.random.default_rng(0)  # an identity would give all the same distance: features are normalized
+    Familiarity(*(random.normal(size=shape).astype(np.float32) for shape in ((24, 24), 24))).save(model)
     predictor = Predictor(model)
     answers = predictor.probabilities([{"image": image, "label": 0} for image in images], 6)
     distances = predictor.familiarity.distance(answers.features)
