@@ -132,6 +132,8 @@ def summary(audit: dict[str, Any]) -> Iterator[str]:
         yield f"{len(duplicates['pairs'])} pairs of images show one lesion under two ids; see audit.json"
     if duplicates["pairs_across_splits"]:
         yield f"{duplicates['pairs_across_splits']} pairs of images of one lesion lie in two splits; see audit.json"
+    if audit["extra_train"] and duplicates["audit"] == "off":
+        yield "Copies of images to evaluate on were not searched for, only their ids: --audit is off"
     if audit["skipped_images"]:
         yield f"{len(audit['skipped_images'])} unreadable images were left out; see audit.json"
     yield f"fingerprint {audit['fingerprint']}"

@@ -44,6 +44,8 @@ def read_extra(
         )
     if extra.share < 1:
         table = table[table["lesion_id"].map(_position) < extra.share]
+    if table.empty:
+        raise InputError(f"{extra.text}: no lesion is in this share of the set; give a larger one")
     table = add_paths(table, extra.folder, faults, f"image of {extra.name} missing")
     return table.assign(split=split, source=extra.name)
 
@@ -54,11 +56,12 @@ def _position(lesion: str) -> float:
 
 
 def leave_out_known(rows: pd.DataFrame, table: pd.DataFrame, left_out: list[LeftOut]) -> pd.DataFrame:
-    """`rows` of an extra set without the images that `table` has already, by the id of the image or, in a test set, of
-    the lesion. What is in a test set may be in a training set too; `leave_out_leaks` decides."""
+    """`rows` of an extra set without the images that `table` has already: by the id of the image and, in a test set,
+    also of the lesion. A training set may hold what is in a test set, until `leave_out_leaks` decides."""
+    training = (rows["split"] == "train").all()
+    known = table[table["split"].isin([UNDIVIDED, "train"])] if training else table
     reasons = {}
-    known = table[table["split"].isin([UNDIVIDED, "train"])]
-    for column in ("image_id",) if (rows["split"] == "train").all() else ("lesion_id", "image_id"):
+    for column in ["image_id"] if training else ["lesion_id", "image_id"]:  # the better reason comes last
         for row in rows[rows[column].isin(set(known[column]))].itertuples():
             reasons[row.image_id] = f"{column} {getattr(row, column)} is in the data set"
     return _leave_out(rows, rows["image_id"].isin(reasons), reasons, left_out)

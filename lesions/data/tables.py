@@ -10,7 +10,7 @@ from lesions.data.metadata import add_paths, read_metadata
 from lesions.data.options import Options
 from lesions.data.sources.source import Source
 from lesions.data.splits import UNDIVIDED
-from lesions.faults import Faults
+from lesions.faults import Faults, InputError
 from lesions.images import ADVICE, find_unreadable
 
 
@@ -24,6 +24,8 @@ def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[st
     classes = sorted(source.classes or set(table["dx"]))
     extras = [(test, test.name) for test in options.extra_test] + [(extra, "train") for extra in options.extra_train]
     for extra, split in extras:
+        if extra.name == source.title:
+            raise InputError(f"{extra.text}: the source itself is called {source.title}; give the set another name")
         rows = leave_out_known(read_extra(extra, split, classes, faults, left_out), table, left_out)
         table = pd.concat([table, rows], ignore_index=True)
     # The split must not depend on images that are skipped, and one run must report all faults. In any other case an
