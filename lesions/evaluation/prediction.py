@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,12 +97,6 @@ class Predictor:
         self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         self.familiarity = Familiarity.load(self.folder)
-        self._seen: list[torch.Tensor] = []  # what the head read, in the current batch
-        if self.backend == "onnx":
-            self.model.note_features = self._seen.append
-        elif self.with_features or self.familiarity:
-            # Of DeiT's two heads the first, which reads the class token.
-            heads(self.model)[0].register_forward_pre_hook(lambda head, inputs: self._seen.append(inputs[0]))
 
     @classmethod
     def of(cls, model: str, backend: str) -> Predictor:
@@ -114,14 +109,30 @@ class Predictor:
         batches = in_batches(LesionImages(rows, self.processor), batch_size)
         parts: list[Array] = []
         features: list[NDArray[np.float32]] = []
-        with torch.inference_mode(), tqdm(total=len(rows), desc=task, unit="image", leave=False) as progress:
+        bar = tqdm(total=len(rows), desc=task, unit="image", leave=False)
+        with torch.inference_mode(), self._watch_features() as seen, bar as progress:
             for batch in one_ahead(batches) if self.device.type == "cuda" else batches:
                 pixels = batch["pixel_values"].to(self.device)
                 answers = [softmax(self.model(pixel_values=view(pixels)).logits.cpu().numpy()) for view in VIEWS[views]]
                 parts.append(np.mean(answers, axis=0))
-                features += [seen.cpu().numpy() for seen in self._seen[:1]]
-                self._seen.clear()
+                features += [part.cpu().numpy() for part in seen[:1]]
+                seen.clear()
                 progress.update(len(pixels))
         seconds = time.perf_counter() - started
         nothing = np.empty((len(rows), 0), np.float32)
         return Answers(np.concatenate(parts), np.concatenate(features) if features else nothing, seconds)
+
+    @contextmanager
+    def _watch_features(self) -> Iterator[list[torch.Tensor]]:
+        """A list to which each forward pass adds what the first head reads, of DeiT's two that of the class token."""
+        seen: list[torch.Tensor] = []
+        if self.backend == "onnx":
+            self.model.note_features = seen.append
+        if self.backend == "onnx" or not (self.with_features or self.familiarity):
+            yield seen
+            return
+        hook = heads(self.model)[0].register_forward_pre_hook(lambda head, inputs: seen.append(inputs[0]))
+        try:
+            yield seen
+        finally:
+            hook.remove()
