@@ -1,11 +1,11 @@
-"""train.py's loop against the same model on tensors in memory (the limit), and against the plain documentation way.
+"""Compare train.py's loop with the model alone on tensors in memory, and with the Trainer as its documentation shows.
 
     python -m benchmarks.train --dataset data/ham10000 --model facebook/deit-tiny-distilled-patch16-224
     python -m benchmarks.train --dataset data/ham10000 --model facebook/deit-tiny-distilled-patch16-224 --quality 0.655
 
-The first prints images a second and peak memory of each way, as the median of rounds that take turns, and how
-memory grows with the batch. The second prints the minutes until validation macro-F1 first passes a mark.
-Each measurement is a process of its own, on images that it has seen once already.
+The first prints the images per second and the peak memory of each, as the median of interleaved rounds, and how memory
+grows with the batch. The second prints the minutes until validation macro-F1 first passes a mark.
+Each measurement is a process of its own. Images are decoded before it starts to count.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from lesions.cpu import fast_bfloat16, keep_freed_memory
 from lesions.dataset import label_names, load_splits
 from lesions.faults import exits_cleanly
 from lesions.hub import local_folder
-from lesions.model.loading import load_for_training, load_processor
+from lesions.model.loading import load_for_training, load_processor, read_config
 from lesions.model.resolution import image_side
 from lesions.training.options import parse_options
 from lesions.training.trainer import compute_metrics
@@ -106,7 +106,7 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
     labels = label_names(dataset)
     processor = load_processor(folder)
     # A DeiT's own two-token class takes no labels; the documentation takes the one with a single head.
-    two_tokens = AutoConfig.from_pretrained(folder).model_type == "deit"
+    two_tokens = read_config(folder).model_type == "deit"
     kind = DeiTForImageClassification if two_tokens else AutoModelForImageClassification
     if options.from_scratch:
         model = kind._from_config(AutoConfig.from_pretrained(folder, num_labels=len(labels)), dtype=torch.float32)
@@ -135,7 +135,7 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
 
 
 def limit(options: argparse.Namespace) -> float:
-    """Images a second of the model alone."""
+    """Images per second of the model alone."""
     folder = local_folder(options.model, "model")
     labels = label_names(load_splits(options.dataset, "train"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -160,7 +160,7 @@ def limit(options: argparse.Namespace) -> float:
 
 
 def measure(options: argparse.Namespace) -> dict[str, float | None]:
-    """One way, in this process: images a second and MiB, or the seconds to the mark."""
+    """One way, in this process: images per second and MiB, or the seconds to the mark."""
     steps = 2 * options.steps  # the first time round, images are decoded
     never = {"eval_strategy": "no", "save_strategy": "no"}
     if options.only != "plain":
@@ -210,7 +210,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("recipe", nargs="*", help="recipe of train.py, for its own loop")
     parser.add_argument("--dataset", required=True, help="folder that data_prep.py wrote, or a Hub id")
     parser.add_argument("--model", required=True, help="pretrained DeiT or ViT, a folder or a Hub id")
-    parser.add_argument("--batch", type=int, default=32, help="images a step (default: 32)")
+    parser.add_argument("--batch", type=int, default=32, help="images per step (default: 32)")
     parser.add_argument(
         "--steps", type=int, default=20, help="steps that are timed, after as many to warm up (default: 20)"
     )
@@ -221,7 +221,7 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="random weights, on which speed does not depend; --model then needs no weights",
     )
-    parser.add_argument("--only", choices=WAYS, help="one way, in this process, its figures as JSON")
+    parser.add_argument("--only", choices=WAYS, help="one way, in this process, its metrics as JSON")
     return parser.parse_args()
 
 
@@ -245,7 +245,7 @@ def main() -> None:
     for way, what in WAYS.items():
         memory = max(one["mebibytes"] for one in measured[way])
         share = speeds["train.py"] / speeds[way]
-        print(f"  {way:9}{speeds[way]:8.1f} images a second, {memory:6.0f} MiB; train.py is {share:.2f} x ({what})")
+        print(f"  {way:9}{speeds[way]:8.1f} images per second, {memory:6.0f} MiB; train.py is {share:.2f} x ({what})")
     for batch in (options.batch * 2, options.batch * 4):
         memory = in_a_process(options, "train.py", batch=batch, steps=3)["mebibytes"]
         print(f"  train.py with batches of {batch}: {memory:.0f} MiB")

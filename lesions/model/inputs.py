@@ -86,7 +86,7 @@ def _levels(processor: BaseImageProcessor) -> NDArray[np.float32]:
 
 
 def _keep(count: int, side: int) -> NDArray[np.void] | None:
-    """Room for `count` resized images in memory that forked workers share; None where it would take too much."""
+    """Room for `count` resized images in memory that forked workers share; None if that would take too much."""
     layout = np.dtype([("whole", "u1"), ("label", "i8"), ("pixels", "u1", (side, side, 3))])
     if count * layout.itemsize > KEPT_SHARE * psutil.virtual_memory().available:
         return None
