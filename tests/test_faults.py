@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command
 
 from lesions.faults import ensure_home
 from lesions.redaction import redact, secrets
@@ -80,3 +80,14 @@ def test_a_user_without_a_home_has_a_place_for_caches(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
     ensure_home()
     assert Path.home().is_dir() and not list(Path.home().iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate_model.py", "--model", "release/deit-tiny-ham10000", "--images", "none", "--output", "/proc/out"),
+        ("train.py", "recipes/demo.yaml", "--dataset", "none", "--output_dir", "/proc/out"),
+    ],
+)
+def test_a_place_that_takes_no_file_is_refused_before_the_work(arguments: tuple[str, ...]) -> None:
+    assert "/proc can't be written to: " in command(*arguments, check=2).stderr

@@ -37,7 +37,9 @@ def test_a_place_that_takes_no_output_is_refused_before_the_work(place: str, exp
 
 def test_a_title_and_classes_from_data_stay_in_their_place(sample: Path) -> None:
     audit = read_json(sample / "audit.json")
-    audit["source"] |= {"title": "a: b\n---\n<script>", "drawn": False}
+    title = "a: b\n---\n<script>"
+    audit["sources"][title] = audit["sources"].pop(audit["source"]["title"])
+    audit["source"] |= {"title": title, "drawn": False}
     audit["split"]["classes"]["x|y`"] = audit["split"]["classes"].pop("vasc")
     card = render_dataset_card(audit, "data/x")
     assert 'pretty_name: "a: b --- \\u0026lt;script\\u003e, split by lesion"' in card

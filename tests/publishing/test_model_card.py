@@ -47,7 +47,7 @@ def test_has_every_section_and_no_gap(run: Path) -> None:
     assert "More information needed" not in card and "None" not in card and "{{" not in card
     assert "evaluation/confusion_matrix.png" in card and "evaluation/roc_curves.png" in card
     tables = re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE)
-    assert len(tables) == 12
+    assert len(tables) == 14
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1, table
 
@@ -144,7 +144,7 @@ def test_text_from_data_stays_in_its_place(copy: Path) -> None:
     assert data.eval_results[0].dataset_name == "Lesions: a --- &lt;script>alert(1)&lt;/script> [31m"
     assert "<script" not in card and "<img" not in card and "\x1b" not in card and "\n## d" not in card
     tables = re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE)
-    assert len(tables) == 12
+    assert len(tables) == 14
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
 

@@ -69,7 +69,7 @@ def test_push_then_pipeline_from_a_fresh_cache(
     evaluation = ("metrics.json", "predictions.csv", "ground_truth.csv", "confusion_matrix.png", "roc_curves.png",
                   "reliability.png", "selective.png")  # fmt: skip
     model = ("config.json", "model.safetensors", "preprocessor_config.json", "training.json", "training_images.json",
-             "training_curves.png")  # fmt: skip
+             "training_curves.png", "familiarity.safetensors")  # fmt: skip
     assert set(files) == {"README.md", *model, *(f"evaluation/{name}" for name in evaluation)}
     assert b'model="you/lesions"' in files["README.md"]
 
@@ -138,7 +138,8 @@ def test_images_of_the_data_set_are_published_only_when_that_is_asked_for(
 ) -> None:
     report = json.loads((run / "evaluation" / "metrics.json").read_text())
     figure = {"value": 0.1, "low": 0.0, "high": 0.2}
-    report["maps"] = {"deleted_share": 0.2, "n_images": 9, "map": figure, "random": figure, "advantage": figure}
+    share = {"deleted_share": 0.2, **dict.fromkeys(("map", "center", "random", "advantage"), figure)}
+    report["maps"] = {"n_images": 9, "shares": [share]}
     (run / "evaluation" / "metrics.json").write_text(json.dumps(report))
     shutil.copy(run / "training_curves.png", run / "evaluation" / "examples.png")
     push(run, hub_environment)
