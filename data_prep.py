@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from lesions.data.options import parse_options
 from lesions.faults import exits_cleanly
-from lesions.files import whole_folder
 from lesions.hub import Destination, check_access, push_folder
-from lesions.places import alone, check_folder
+from lesions.output.files import whole_folder
+from lesions.output.places import alone, check_folder
 
 # --help answers at once, so `main` imports what needs pandas after the options are parsed.
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]

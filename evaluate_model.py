@@ -18,7 +18,7 @@ from pathlib import Path
 from lesions.evaluation.options import MeasureOptions
 from lesions.faults import exits_cleanly
 from lesions.options import OptionParser
-from lesions.places import check_writable
+from lesions.output.places import check_writable
 from lesions.run_folder import EVALUATION, RECORD
 
 # --help answers at once, so the functions below import torch and pandas when they need them.
@@ -126,8 +126,8 @@ def main() -> None:
 def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) -> None:
     """Prints an answer for each image at `place`, and writes predictions.csv into `output`, if there is one."""
     from lesions.evaluation.image_folder import ImageFolder
+    from lesions.evaluation.limits.unfamiliar import find_unfamiliar
     from lesions.evaluation.prediction import Predictor
-    from lesions.evaluation.unfamiliar import find_unfamiliar
     from lesions.ground_truth import write_predictions
     from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image
     from lesions.run_folder import record_of
@@ -149,7 +149,7 @@ def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) ->
 def compare(runs: list[Path], output: Path) -> None:
     """Writes comparison.json and comparison.md into `output`, and prints the latter."""
     from lesions.evaluation.comparison import as_markdown, compare_runs
-    from lesions.files import write_json, write_text
+    from lesions.output.files import write_json, write_text
 
     comparison = compare_runs(runs)
     table = as_markdown(comparison)

@@ -37,14 +37,14 @@ def main() -> None:
     from lesions.hub import check_access, local_folder
     from lesions.model.half_precision import store_in_half
     from lesions.model.loading import check_trainable
-    from lesions.places import check_writable
+    from lesions.output.places import check_writable
     from lesions.run_folder import CURVES
     from lesions.seen_images import check_unseen, seen_images, write_seen
     from lesions.training.curves import save_training_curves
     from lesions.training.decision import decide
     from lesions.training.feasibility import check_options
-    from lesions.training.record import describe_training, save_record
-    from lesions.training.resume import describe_settings, find_checkpoint, sole_use
+    from lesions.training.saved.record import describe_training, save_record
+    from lesions.training.saved.resume import describe_settings, find_checkpoint, sole_use
 
     settle_in(training)
     check_options(options, training)
@@ -125,7 +125,7 @@ def build_trainer(
     from lesions.training.augmentation import Augmentation
     from lesions.training.class_weights import class_weights, count_labels
     from lesions.training.distillation import Distillation, Teacher, Teachers
-    from lesions.training.record import describe_model
+    from lesions.training.saved.record import describe_model
     from lesions.training.trainer import WeightedTrainer, compute_metrics
 
     transformers.set_seed(training.seed)  # before the new head draws its weights
@@ -171,7 +171,7 @@ def build_trainer(
 def finish(run: Path, dataset: str, to: Destination | None) -> None:
     """Writes the card and says what comes next. With a destination, measures the test split and publishes."""
     import model_card
-    from lesions.evaluation.limits import store_limits
+    from lesions.evaluation.limits.fitting import store_limits
     from lesions.evaluation.measure import measure_split
     from lesions.run_folder import EVALUATION
 

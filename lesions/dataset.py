@@ -7,8 +7,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from lesions.faults import Faults, InputError
-from lesions.files import read_json
 from lesions.hub import local_folder, public_name, revision_of
+from lesions.output.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lesions.files import read_json
+from lesions.output.files import read_json
 
 DATA, RUN, RECIPE = "data/sample", "runs/demo", "recipes/demo.yaml"
 STEPS = (

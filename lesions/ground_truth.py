@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lesions.diagnoses import isic_order
 from lesions.faults import Faults, InputError
-from lesions.files import write_csv
-from lesions.plain_text import from_cell
+from lesions.output.files import write_csv
+from lesions.output.plain_text import from_cell
 
 
 def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:

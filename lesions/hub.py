@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesions.faults import InputError
-from lesions.places import listed
+from lesions.output.places import listed
 
 # No pickle is ever fetched: weights come as safetensors or not at all.
 WANTED_FILES = {"model": ["*.json", "*.safetensors"], "dataset": ["*.parquet", "*.json", "*.csv", "README.md"]}
@@ -100,8 +100,8 @@ def push_folder(
     what_next: str = "",
     replace: bool = False,
 ) -> str:
-    """Pushes the files of `folder` that `patterns` name, as `lesions.places.listed` takes them, in one commit to a
-    repository that `check_access` has made. Files that the Hub has already are not sent again; without a change there
+    """Pushes the files of `folder` that `patterns` name, as `listed` takes them, in one commit to a repository that
+    `check_access` has made. Files that the Hub has already are not sent again; without a change there
     is no commit. With `replace`, the commit deletes what the repository holds besides.
 
     Returns the address of the repository, or of the pull request. Raises InputError, which ends with `what_next`.

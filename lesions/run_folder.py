@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lesions.faults import Faults, InputError
-from lesions.files import read_json, sha256_of
+from lesions.output.files import read_json, sha256_of
 
 RECORD, CURVES, FAMILIARITY = "training.json", "training_curves.png", "familiarity.safetensors"
 WEIGHTS = "model*.safetensors"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lesions.dataset import SHARES
 from lesions.faults import Faults, InputError
-from lesions.files import read_json, write_json
+from lesions.output.files import read_json, write_json
 from lesions.run_folder import check_split, record_of
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from huggingface_hub import EvalResult, ModelCardData
 from lesions.dataset import SHARES
 from lesions.diagnoses import malignant_among, melanomas_among, name_of, why_unknown
 from lesions.faults import InputError
-from lesions.files import read_json, write_text
 from lesions.metrics.names import METRICS
 from lesions.model.onnx_file import ONNX_FILE
-from lesions.plain_text import for_markdown
+from lesions.output.files import read_json, write_text
+from lesions.output.plain_text import for_markdown
+from lesions.output.templates import render
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
 from lesions.run_folder import CURVES, RECORD, WEIGHTS, weights_of
-from lesions.templates import render
 
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
 LICENSES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # other data: only their owner knows

@@ -9,10 +9,10 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from lesions.faults import InputError
-from lesions.files import read_json, whole_folder, write_text
 from lesions.hub import Destination, check_access, push_folder
 from lesions.model.onnx_file import ONNX_FILE, check_export
-from lesions.places import listed, plain_name
+from lesions.output.files import read_json, whole_folder, write_text
+from lesions.output.places import listed, plain_name
 from lesions.run_folder import CURVES, FAMILIARITY, RECORD
 from lesions.seen_images import SEEN
 from model_card.card import EXAMPLES, evaluations, write_card

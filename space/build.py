@@ -12,9 +12,9 @@ from typing import Any
 
 from lesions.data.sources.sample import SEED, draw_lesion
 from lesions.faults import InputError
-from lesions.files import whole_folder, write_json
 from lesions.model.onnx_export import exported
 from lesions.model.onnx_file import ONNX_FILE, check_export, check_packages
+from lesions.output.files import whole_folder, write_json
 from space.facts import model_facts
 
 HERE = Path(__file__).parent

@@ -11,11 +11,11 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.diagnoses import malignant_among, name_of
 from lesions.faults import InputError
-from lesions.files import read_json
 from lesions.metrics.names import METRICS
 from lesions.metrics.targets import score_of
 from lesions.model.loading import load_processor
 from lesions.model.resolution import image_side
+from lesions.output.files import read_json
 from lesions.report.console import SHOWN_LEVEL, shown_point
 from lesions.report.sections import BOX
 from lesions.run_folder import EVALUATION, FAMILIARITY, METRICS_FILE, record_of

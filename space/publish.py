@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import SpaceCardData
 
-from lesions.files import write_text
 from lesions.hub import Destination, address_of, check_access, push_folder
+from lesions.output.files import write_text
 from lesions.run_folder import record_of
 from model_card.card import LICENSES, kind_of
 from space.build import PAGE_FILES, build_page

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT
 
 from lesions.faults import InputError
-from lesions.files import read_json, whole_file, whole_folder, write_json
-from lesions.places import check_folder, check_writable, listed, plain_name
+from lesions.output.files import read_json, whole_file, whole_folder, write_json
+from lesions.output.places import check_folder, check_writable, listed, plain_name
 
 
 def test_a_folder_is_replaced_when_the_new_one_is_whole_and_not_before(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_remains_of_a_killed_run_go_after_a_day_and_those_of_a_running_one_stay(
 HOLD = """
 import sys, time
 from pathlib import Path
-from lesions.files import whole_folder
+from lesions.output.files import whole_folder
 with whole_folder(Path(sys.argv[1])) as partial:
     (partial / "file").write_text("first")
     print("holding", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lesions.plain_text import for_cell, for_markdown, from_cell
+from lesions.output.plain_text import for_cell, for_markdown, from_cell
 
 
 def test_in_markdown_text_stays_in_its_place() -> None:

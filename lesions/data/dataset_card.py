@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesions.diagnoses import name_of
-from lesions.plain_text import for_markdown
-from lesions.templates import render
+from lesions.output.plain_text import for_markdown
+from lesions.output.templates import render
 
 if TYPE_CHECKING:
     from lesions.data.exploration.reading import Reading

@@ -13,9 +13,9 @@ from lesions.data.isic_archive import DERMOSCOPIC, diagnoses_of, is_archive_form
 from lesions.data.left_out import DIAGNOSIS, IMAGE_TYPE, LeftOut
 from lesions.diagnoses import CODES
 from lesions.faults import Faults, InputError
-from lesions.files import whole_file
 from lesions.ground_truth import from_one_hot, one_hot_columns
 from lesions.images import find_images
+from lesions.output.files import whole_file
 
 FILE_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata", "metadata.csv")  # Kaggle's, the Dataverse's, ISIC's
 METADATA = FILE_NAMES[0]

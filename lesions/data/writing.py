@@ -13,8 +13,8 @@ from lesions.data.duplicates.contact_sheet import save_contact_sheet
 from lesions.data.options import Options
 from lesions.data.parquet import read_images, write_splits
 from lesions.faults import Faults
-from lesions.files import write_csv, write_json, write_text
 from lesions.images import ADVICE
+from lesions.output.files import write_csv, write_json, write_text
 
 
 def write_dataset(

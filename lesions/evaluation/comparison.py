@@ -12,12 +12,12 @@ from scipy.stats import binomtest
 
 from lesions.arrays import Array
 from lesions.faults import Faults, InputError
-from lesions.files import read_json
 from lesions.ground_truth import read_ground_truth, read_predictions
 from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
 from lesions.metrics.names import HEADLINE
 from lesions.metrics.scores import weighted_metrics
+from lesions.output.files import read_json
 from lesions.run_folder import EVALUATION, METRICS_FILE
 
 

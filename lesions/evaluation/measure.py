@@ -12,16 +12,16 @@ from lesions.dataset import dataset_fingerprint, load_splits, title_of
 from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
 from lesions.evaluation.comparison import paired_differences
 from lesions.evaluation.image_folder import ImageFolder
+from lesions.evaluation.limits.unfamiliar import measure_unfamiliar
 from lesions.evaluation.metrics_json import build_report
 from lesions.evaluation.options import MeasureOptions
 from lesions.evaluation.prediction import VIEWS, Answers, Predictor
 from lesions.evaluation.robustness import measure_robustness
-from lesions.evaluation.unfamiliar import measure_unfamiliar
 from lesions.faults import InputError
-from lesions.files import write_json
 from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.metrics.measured import Measured
+from lesions.output.files import write_json
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 from lesions.diagnoses import malignant_among
 from lesions.evaluation.calibration import describe_calibration
 from lesions.evaluation.cohort import describe_cohort
-from lesions.evaluation.coverage import measure_prediction_sets
+from lesions.evaluation.limits.coverage import measure_prediction_sets
 from lesions.evaluation.operating_points import measure_operating_points
 from lesions.evaluation.options import PREVALENCE
 from lesions.evaluation.selective import measure_selective

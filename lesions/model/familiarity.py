@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from lesions.arrays import Array
 from lesions.faults import InputError
-from lesions.files import whole_file
+from lesions.output.files import whole_file
 from lesions.run_folder import FAMILIARITY
 
 COMMAND = "python -m lesions.evaluation.limits RUN --dataset DATA"

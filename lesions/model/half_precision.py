@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from lesions.files import whole_file
 from lesions.model.loading import HEAD
+from lesions.output.files import whole_file
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
-from lesions.files import read_json
+from lesions.output.files import read_json
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
 # at 128. In float32 both are equally fast.

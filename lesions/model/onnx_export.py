@@ -12,13 +12,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lesions.faults import InputError
-from lesions.files import whole_file
 from lesions.metrics.probabilities import softmax
 from lesions.model.familiarity import Familiarity
 from lesions.model.loading import heads, load_for_prediction, load_processor
 from lesions.model.onnx_file import ONNX_FILE, WEIGHTS_HASH, check_packages, weights_hash
 from lesions.model.onnx_runtime import open_session
 from lesions.model.resolution import image_side
+from lesions.output.files import whole_file
 
 if TYPE_CHECKING:
     import onnx

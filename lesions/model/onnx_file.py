@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lesions.faults import InputError
-from lesions.files import sha256_of
+from lesions.output.files import sha256_of
 
 ONNX_FILE = "onnx/model.onnx"  # where optimum and transformers.js look for it
 WEIGHTS_HASH = "weights_sha256"  # in the file's metadata: of the weights that it was exported from

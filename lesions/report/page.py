@@ -6,11 +6,11 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from lesions.files import write_text
 from lesions.metrics.names import METRICS
+from lesions.output.files import write_text
+from lesions.output.templates import render
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, format_metric
-from lesions.templates import render
 
 
 def write_page(folder: Path, report: dict[str, Any]) -> Path:

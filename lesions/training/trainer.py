@@ -18,11 +18,11 @@ from lesions.faults import InputError
 from lesions.metrics.scores import headline
 from lesions.training.augmentation import mix
 from lesions.training.callbacks import AnnounceEpoch, Clock, EpochProgress
-from lesions.training.checkpoints import last_whole_checkpoint
 from lesions.training.distillation import Distillation
 from lesions.training.layer_decay import parameter_groups
 from lesions.training.loss import weighted_sum
-from lesions.training.saving import WholeSavingTrainer
+from lesions.training.saved.checkpoints import last_whole_checkpoint
+from lesions.training.saved.saving import WholeSavingTrainer
 
 
 class WeightedTrainer(WholeSavingTrainer):

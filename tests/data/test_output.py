@@ -12,7 +12,7 @@ from conftest import command
 from lesions.data.dataset_card import render_dataset_card
 from lesions.dataset import dataset_fingerprint, load_splits
 from lesions.faults import InputError
-from lesions.files import read_json
+from lesions.output.files import read_json
 
 
 def test_somebodys_files_in_the_output_are_named_and_kept(sample: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from lesions.data.sources.isic import from_isic
 from lesions.data.sources.kaggle import from_kaggle
 from lesions.diagnoses import CODES
 from lesions.faults import InputError
-from lesions.files import whole_folder
+from lesions.output.files import whole_folder
 
 LESIONS = 5  # of each diagnosis, one image each
 NAMES = [f"ISIC_{24306 + number:07d}" for number in range(LESIONS * len(CODES))]

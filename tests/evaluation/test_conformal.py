@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesions.evaluation.coverage import measure_prediction_sets
+from lesions.evaluation.limits.coverage import measure_prediction_sets
 from lesions.metrics.conformal import choose_thresholds, prediction_sets
 from lesions.metrics.measured import Measured
 

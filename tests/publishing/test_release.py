@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from lesions.ground_truth import read_predictions
 from lesions.metrics.scores import LesionMetrics
-from lesions.places import listed
+from lesions.output.places import listed
 from model_card.card import EXAMPLES, render_card
 from model_card.publish import published
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 from in_process import in_process
 
-from lesions.training.checkpoints import last_whole_checkpoint
+from lesions.training.saved.checkpoints import last_whole_checkpoint
 
 CONFIGS = ROOT / "recipes" / "accelerate"
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--config_file")

@@ -16,8 +16,8 @@ from conftest import ROOT
 from in_process import in_process
 from safetensors.torch import load_file
 
-from lesions.training.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
-from lesions.training.resume import LOCK, sole_use
+from lesions.training.saved.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
+from lesions.training.saved.resume import LOCK, sole_use
 
 # Mixing, smaller images at first and a rate a layer: all that a resume has to bring back.
 OPTIONS = ("--mixing", "0.5", "--low_side", "48", "--low_epochs", "1", "--layer_decay", "0.9", "--seed", "7")

@@ -9,7 +9,7 @@ from lesions.data.duplicates.search import find_pairs
 from lesions.data.metadata import add_paths, find_metadata, read_metadata
 from lesions.data.options import CORES
 from lesions.faults import Faults, exits_cleanly
-from lesions.files import whole_file
+from lesions.output.files import whole_file
 
 
 @exits_cleanly

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from lesions.files import whole_file
 from lesions.images import decode
+from lesions.output.files import whole_file
 
 SHEET_PAIRS = 500  # on the contact sheet, at most
 

@@ -11,8 +11,8 @@ from lesions.data.exploration.of_images import ReadImages, figures_of_images
 from lesions.data.exploration.of_table import figures_of_table
 from lesions.data.exploration.reading import Reading
 from lesions.dataset import SHARES
-from lesions.files import write_text
-from lesions.templates import render
+from lesions.output.files import write_text
+from lesions.output.templates import render
 
 
 def explore(folder: Path, table: pd.DataFrame, read_images: ReadImages, title: str) -> list[Reading]:

@@ -17,7 +17,7 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.util import Retry
 
 from lesions.faults import InputError
-from lesions.files import whole_folder
+from lesions.output.files import whole_folder
 
 ATTEMPTS = 6  # to get one answer, and to complete one file, each time from where the last one stopped
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one

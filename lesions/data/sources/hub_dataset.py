@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from lesions.data.metadata import METADATA, Columns, finish_metadata
 from lesions.faults import InputError
-from lesions.files import whole_file
-from lesions.places import plain_name
+from lesions.output.files import whole_file
+from lesions.output.places import plain_name
 
 
 def from_hub(repo: str, columns: Columns, cache: Path) -> Path:

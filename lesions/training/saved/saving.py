@@ -14,7 +14,7 @@ from torch import nn
 from transformers import Trainer
 
 from lesions.faults import InputError
-from lesions.training.checkpoints import last_whole_checkpoint
+from lesions.training.saved.checkpoints import last_whole_checkpoint
 
 
 class WholeSavingTrainer(Trainer):

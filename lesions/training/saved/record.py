@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lesions.files import write_json
 from lesions.hub import public_name
+from lesions.output.files import write_json
 from lesions.run_folder import RECORD
 from lesions.training.arguments import PRECISIONS
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from lesions.faults import InputError
-from lesions.places import alone, check_folder
-from lesions.plain_text import for_cell
+from lesions.output.places import alone, check_folder
+from lesions.output.plain_text import for_cell
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -84,7 +84,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_csv(path: Path, table: DataFrame) -> None:
     """Writes `table` without its index, with Unix line ends and all digits, completely or not at all. No text in it can
-    be a formula in a spreadsheet; `lesions.plain_text.from_cell` gives back what was changed for that."""
+    be a formula in a spreadsheet; `lesions.output.plain_text.from_cell` gives back what was changed for that."""
     table = table.rename(columns=for_cell)
     for name in table.select_dtypes(exclude="number"):
         table[name] = [for_cell(value) if isinstance(value, str) else value for value in table[name]]

@@ -34,11 +34,11 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16) -> None:
     import numpy as np
 
     from lesions.dataset import dataset_fingerprint, load_splits, title_of
+    from lesions.evaluation.limits.unfamiliar import choose_threshold
     from lesions.evaluation.prediction import Predictor
-    from lesions.evaluation.unfamiliar import choose_threshold
-    from lesions.files import write_json
     from lesions.metrics import conformal
     from lesions.model.familiarity import Familiarity
+    from lesions.output.files import write_json
     from lesions.run_folder import RECORD, check_split, record_of
     from lesions.training.thresholds import choose_thresholds
 
@@ -77,7 +77,3 @@ def main() -> None:
     store_limits(rest.run, options.dataset, options.batch_size)
     print(f"{rest.run} holds its limits. Next:")
     print(f"  python evaluate_model.py --model {rest.run} --dataset {options.dataset} --split test")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from lesions.faults import Faults, InputError
 from lesions.hub import public_name
 from lesions.run_folder import RECORD, record_of
-from lesions.training.checkpoints import last_whole_checkpoint, read_dictionary, what_is_broken
+from lesions.training.saved.checkpoints import last_whole_checkpoint, read_dictionary, what_is_broken
 
 if TYPE_CHECKING:
     from lesions.training.arguments import LesionTrainingArguments
