@@ -37,14 +37,14 @@ def main() -> None:
     from lesions.hub import check_access, local_folder
     from lesions.model.half_precision import store_in_half
     from lesions.model.loading import check_trainable
-    from lesions.output.places import check_writable
+    from lesions.output.places import alone, check_writable
     from lesions.run_folder import CURVES
     from lesions.seen_images import check_unseen, seen_images, write_seen
     from lesions.training.curves import save_training_curves
     from lesions.training.decision import decide
     from lesions.training.feasibility import check_options
     from lesions.training.saved.record import describe_training, save_record
-    from lesions.training.saved.resume import describe_settings, find_checkpoint, sole_use
+    from lesions.training.saved.resume import describe_settings, find_checkpoint
 
     settle_in(training)
     check_options(options, training)
@@ -62,7 +62,7 @@ def main() -> None:
     identity = {**data, "settings": describe_settings(options, training)}
     checkpoint = find_checkpoint(training, identity, label_names(dataset))
 
-    with sole_use(run) if training.process_index == 0 else nullcontext():
+    with alone(run) if training.process_index == 0 else nullcontext():
         trainer, about = build_trainer(options, training, dataset)
         record = {"status": "running", **identity, **about}
         save_record(trainer, record)

@@ -60,6 +60,11 @@ def test_other_contradictions(options: tuple[object, ...], reason: str, tmp_path
     assert reason in refused(tmp_path / "run", *options)
 
 
+def test_an_output_folder_that_can_not_be_made_is_refused_before_the_model_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert f"{tmp_path}/file is a file, not a folder" in refused(tmp_path / "file" / "run")
+
+
 @pytest.mark.parametrize(
     ("metric", "greater"), [("ece", False), ("eval_brier", False), ("log_loss", False), ("f1_macro", True)]
 )

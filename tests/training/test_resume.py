@@ -16,8 +16,8 @@ from conftest import ROOT
 from in_process import in_process
 from safetensors.torch import load_file
 
+from lesions.output.places import alone
 from lesions.training.saved.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
-from lesions.training.saved.resume import LOCK, sole_use
 
 # Mixing, smaller images at first and a rate a layer: all that a resume has to bring back.
 OPTIONS = ("--mixing", "0.5", "--low_side", "48", "--low_epochs", "1", "--layer_decay", "0.9", "--seed", "7")
@@ -158,13 +158,12 @@ def test_a_second_training_in_the_same_folder_is_refused(killed: Path, sample: P
     run = shutil.copytree(killed, tmp_path / "run")
 
     def files() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != LOCK}
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     before = files()
-    with sole_use(run):
-        assert "another training is running in" in in_process(*arguments(run, sample), check=2).stderr
+    with alone(run):
+        assert "another process is writing there" in in_process(*arguments(run, sample), check=2).stderr
         assert files() == before
-    assert not (run / LOCK).exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_images_and_checkpoint(

@@ -1,13 +1,9 @@
-"""Whether an interrupted run can be continued, and from where; and that no two trainings share a folder."""
+"""Whether an interrupted run can be continued, and from where."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
 
 from lesions.faults import Faults, InputError
 from lesions.hub import public_name
@@ -35,8 +31,6 @@ DECISIVE = (
 # How the images of a step, `whole_batch`, are divided over processes and time changes no weight but by rounding.
 RECORDED = (*DECISIVE, "per_device_train_batch_size", "gradient_accumulation_steps")
 
-LOCK = ".training.lock"
-
 
 def describe_settings(options: TrainOptions, training: LesionTrainingArguments) -> dict[str, Any]:
     """The options of RECORDED that have a value."""
@@ -56,7 +50,7 @@ def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any],
     output, asked = Path(training.output_dir), training.resume_from_checkpoint
     if training.save_only_model:
         print("--save_only_model: the checkpoints hold no optimizer state, so an interrupted run can't be continued")
-    files = {path.name for path in output.iterdir()} - {LOCK} if output.exists() else set()
+    files = {path.name for path in output.iterdir()} if output.exists() else set()
     if files and RECORD not in files:
         raise InputError(f"{output} is not empty and holds no run of train.py; give another --output_dir")
     if asked and asked.lower() not in ("true", "last"):
@@ -75,24 +69,6 @@ def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any],
         return None
     print(f"continuing {checkpoint}")
     return str(checkpoint)
-
-
-@contextmanager
-def sole_use(run: Path) -> Iterator[None]:
-    """Keeps other trainings out of the folder `run`. Raises InputError if one is running there."""
-    run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / LOCK, timeout=0)  # the system releases it if the process is killed
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(f"another training is running in {run}; wait for it, or give another --output_dir") from error
-    try:
-        yield
-    finally:
-        lock.release()
-        (run / LOCK).unlink(missing_ok=True)
-        with suppress(OSError):  # refused before anything was written
-            run.rmdir()
 
 
 def _check_checkpoint(checkpoint: Path, labels: list[str]) -> None:
