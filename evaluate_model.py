@@ -126,9 +126,9 @@ def main() -> None:
 def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) -> None:
     """Prints an answer for each image at `place`, and writes predictions.csv into `output`, if there is one."""
     from lesions.evaluation.image_folder import ImageFolder
-    from lesions.evaluation.limits.unfamiliar import find_unfamiliar
     from lesions.evaluation.prediction import Predictor
     from lesions.ground_truth import write_predictions
+    from lesions.model.familiarity import find_unfamiliar
     from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image
     from lesions.run_folder import record_of
 
@@ -136,7 +136,7 @@ def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) ->
     answers = predictor.probabilities(images, how.batch_size)
     images.raise_if_broken()
     probabilities, record = answers.probabilities, record_of(predictor.folder) or {}
-    unfamiliar = find_unfamiliar(record.get("familiarity"), predictor, answers)
+    unfamiliar = find_unfamiliar(record.get("familiarity"), predictor.familiarity, answers.features)
     if output:
         write_predictions(output / "predictions.csv", images.names, probabilities, predictor.labels)
     if len(images) == 1:

@@ -20,6 +20,7 @@ from lesions.faults import InputError
 from lesions.output.files import whole_file
 from lesions.run_folder import FAMILIARITY
 
+ACCEPTED = 0.99  # share of the validation images; results/unfamiliar.txt shows what other shares refuse
 COMMAND = "python -m lesions.evaluation.limits RUN --dataset DATA"
 
 
@@ -63,3 +64,15 @@ class Familiarity:
         if whitening.shape != (len(center), len(center)):
             raise InputError(f"{folder / FAMILIARITY} has contradictory shapes. Delete it, or make it again: {COMMAND}")
         return Familiarity(whitening, center)
+
+
+def choose_threshold(distances: Array) -> dict[str, float]:
+    """The distance that the share ACCEPTED of the validation images, with these distances (n,), does not exceed."""
+    return {"accepted": ACCEPTED, "threshold": float(np.quantile(distances, ACCEPTED))}
+
+
+def find_unfamiliar(
+    chosen: dict[str, float] | None, familiarity: Familiarity | None, features: NDArray[np.float32]
+) -> NDArray[np.bool_] | None:
+    """Which of n images lie beyond the threshold that `choose_threshold` gave; None where the run stores none."""
+    return familiarity.distance(features) > chosen["threshold"] if chosen and familiarity else None

@@ -79,7 +79,8 @@ def describe_folder(
     if chosen := _shown_sets(record):
         sets = prediction_sets(probabilities, labels, chosen)
         columns["can't rule out"] = [" ".join(np.array(labels)[held]) for held in sets]
-        notes.append(f"(can't rule out: for images like the training images, it holds {100 * chosen['level']:g} %)")
+        share = f"{100 * chosen['level']:g} % of the lesions"
+        notes.append(f"(can't rule out: for images like the training images, it holds the diagnosis of {share})")
     if unfamiliar is not None:
         columns["unlike the training images"] = ["don't trust" if each else "" for each in unfamiliar]
     widths = {title: max(map(len, (title, *cells))) for title, cells in columns.items()}

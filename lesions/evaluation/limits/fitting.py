@@ -34,10 +34,9 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16) -> None:
     import numpy as np
 
     from lesions.dataset import dataset_fingerprint, load_splits, title_of
-    from lesions.evaluation.limits.unfamiliar import choose_threshold
     from lesions.evaluation.prediction import Predictor
     from lesions.metrics import conformal
-    from lesions.model.familiarity import Familiarity
+    from lesions.model.familiarity import Familiarity, choose_threshold
     from lesions.output.files import write_json
     from lesions.run_folder import RECORD, check_split, record_of
     from lesions.training.thresholds import choose_thresholds

@@ -1,32 +1,16 @@
-"""Images unlike the training images: the threshold on their distance, and the share of images beyond it."""
+"""How many of the measured images look unlike the training images, and how good the answers to them are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lesions.arrays import Array
 from lesions.evaluation.prediction import Answers, Predictor
 from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
-
-ACCEPTED = 0.99  # share of the validation images; results/unfamiliar.txt shows what other shares refuse
-
-
-def choose_threshold(distances: Array) -> dict[str, float]:
-    """The distance that the share ACCEPTED of the validation images, with these distances (n,), does not exceed."""
-    return {"accepted": ACCEPTED, "threshold": float(np.quantile(distances, ACCEPTED))}
-
-
-def find_unfamiliar(
-    chosen: dict[str, float] | None, predictor: Predictor, answers: Answers
-) -> NDArray[np.bool_] | None:
-    """Which images lie beyond the threshold that `choose_threshold` gave, (n,); None where the run stores none."""
-    if not chosen or not predictor.familiarity:
-        return None
-    return predictor.familiarity.distance(answers.features) > chosen["threshold"]
+from lesions.model.familiarity import find_unfamiliar
 
 
 def measure_unfamiliar(
@@ -34,7 +18,7 @@ def measure_unfamiliar(
 ) -> dict[str, Any] | None:
     """The share of the images that are refused as unlike the training images, of all and of each diagnosis, and the
     accuracy on either side, with intervals over lesions. None where the run stores no threshold."""
-    refused = find_unfamiliar(chosen, predictor, answers)
+    refused = find_unfamiliar(chosen, predictor.familiarity, answers.features)
     if refused is None:
         return None
     right = measured.right.astype(np.float64)
