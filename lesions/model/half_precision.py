@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from lesions.model.loading import HEAD
 from lesions.output.files import whole_file
+from lesions.run_folder import WEIGHTS
 
 
 @torch.no_grad()
@@ -25,7 +26,7 @@ def store_in_half(folder: Path) -> None:
     Heads stay float32: they are small, and so they keep the fitted decision to the last digit. Weights beyond the
     range of float16 stay float32 too.
     """
-    for file in folder.glob("*.safetensors"):
+    for file in folder.glob(WEIGHTS):
         stored = load_file(file)
         with whole_file(file) as partial:
             save_file({name: _in_half(name, weights) for name, weights in stored.items()}, partial, {"format": "pt"})

@@ -17,6 +17,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
 from lesions.output.files import read_json
+from lesions.run_folder import WEIGHTS
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
 # at 128. In float32 both are equally fast.
@@ -180,7 +181,7 @@ def _refuse_misfits(folder: Path, names: list[str]) -> None:
 
 def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTrainedModel, list[str]]:
     """The model, and the names of its weights that the folder lacks or holds in another shape."""
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob(WEIGHTS)):
         raise InputError(f"{folder} holds no weights as safetensors; other formats are not read")
     with usable(f"the model in {folder}"):
         # A checkpoint stored in half precision would otherwise be trained in it.
