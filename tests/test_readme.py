@@ -63,7 +63,7 @@ def test_the_search_for_duplicates_found_what_the_page_says() -> None:
     measured = re.findall(r"^.+?  +(\d+)  +(\d+) +[\d.]+$", (ROOT / "results/leaks.txt").read_text(), re.MULTILINE)
     text = (ROOT / "docs/data.md").read_text()
     rows = re.findall(r"^\| [^|]+ \| ([\d,]+) \| (\d+) ?(%?)[^|]*\|$", text, re.MULTILINE)
-    assert len(rows) == len(measured) - 1 == 9  # the last one is in the text below the table
+    assert len(rows) == len(measured) - 1 == 11  # the last one is in the text below the table
     for (n, found, percent), (measured_n, measured_found) in zip(rows, measured, strict=False):
         assert n.replace(",", "") == measured_n
         expected = round(100 * int(measured_found) / int(measured_n)) if percent else int(measured_found)
