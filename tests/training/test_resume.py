@@ -16,7 +16,6 @@ from conftest import ROOT
 from in_process import in_process
 from safetensors.torch import load_file
 
-from lesions.output.places import alone
 from lesions.training.saved.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
 
 # Mixing, smaller images at first and a rate a layer: all that a resume has to bring back.
@@ -161,7 +160,11 @@ def test_a_second_training_in_the_same_folder_is_refused(killed: Path, sample: P
         return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     before = files()
-    with alone(run):
+    holder = "import sys; from pathlib import Path; from lesions.output.places import alone\n"
+    holder += "with alone(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", holder, str(run)], cwd=ROOT, text=True, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
         assert "another process is writing there" in in_process(*arguments(run, sample), check=2).stderr
         assert files() == before
 

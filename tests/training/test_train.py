@@ -17,6 +17,7 @@ from PIL import Image
 from transformers import pipeline
 
 from lesions.data.sources.sample import draw_sample
+from lesions.run_folder import FAMILIARITY
 from lesions.seen_images import SEEN
 from lesions.training.options import parse_options
 
@@ -37,7 +38,7 @@ def test_help_teaches_without_importing_torch() -> None:
 def test_the_run_folder_holds_what_the_hub_should(run: Path) -> None:
     names = {path.name for path in run.iterdir() if not path.name.startswith("checkpoint-")}
     expected = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "training.json", SEEN}
-    assert names == expected | {"evaluation", "training_curves.png"}
+    assert names == expected | {"evaluation", "training_curves.png", FAMILIARITY}
     figures = ("confusion_matrix.png", "roc_curves.png", "reliability.png", "selective.png")
     tables = ("metrics.json", "predictions.csv", "ground_truth.csv")
     assert {path.name for path in (run / "evaluation").iterdir()} == {*figures, *tables, "report.html"}
