@@ -72,10 +72,11 @@ def main() -> None:
 
         decided = decide(trainer, options.decision, list(record["train_counts"].values()), options.malignant)
         trainer.save_model(_internal_call=True)  # with the decision; the best one, if one was asked for
+        if trainer.is_world_process_zero():
+            store_in_half(run)
         save_record(trainer, record | {"status": "finished", **describe_training(trainer), **decided})
         trainer.leave()
         if trainer.is_world_process_zero():
-            store_in_half(run)
             save_training_curves(run / CURVES, trainer.state.log_history)
             finish(run, options.dataset, to)
 
