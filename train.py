@@ -141,7 +141,7 @@ def build_trainer(
         take_images_of(options.side, model, processor)
     teachers = [Teacher(local_folder(name, "model"), labels, processor) for name in options.teachers]
 
-    augmentation = Augmentation(training.seed, options.low_side, options.low_epochs)
+    augmentation = Augmentation(training.seed, options.low_side, options.low_epochs, options.exports)
     trainer = WeightedTrainer(
         model=model,
         args=training,

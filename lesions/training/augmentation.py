@@ -15,6 +15,8 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from lesions.training.exports import export_again
+
 ZOOM = (0.7, 1.2)  # below 1 the image shrinks and is mirrored beyond its edge
 ASPECT = 1.15  # stretched by at most this
 SHIFT = 0.1  # of the side
@@ -64,6 +66,7 @@ class Augmentation:
     seed: int
     low_side: int = 0  # pixels
     low_epochs: float = 0
+    exports: float = 0  # share of the images that become another export of the same photograph
 
     def draw(self, pixels: NDArray[np.uint8], levels: NDArray[np.float32], epoch: int, row: int) -> NDArray[np.float32]:
         """The variant of the square image `pixels` (side, side, 3) for this epoch: see `augment`.
@@ -72,7 +75,10 @@ class Augmentation:
         """
         full = pixels.shape[0]
         side = self.low_side if epoch < self.low_epochs else full
-        return augment(pixels, side, side / full, levels, np.random.default_rng((self.seed, epoch, row)))
+        random = np.random.default_rng((self.seed, epoch, row))
+        if self.exports and random.random() < self.exports:
+            pixels = export_again(pixels, random)
+        return augment(pixels, side, side / full, levels, random)
 
 
 MIXUP_ALPHA = 0.8  # of the Beta distribution, as DeiT was trained; CutMix has 1

@@ -79,6 +79,14 @@ class TrainOptions:
             "metavar": "SHARE",
         },
     )
+    exports: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of the training images that become another export of the same photograph: resampled, "
+            "sharpened, recolored, recompressed (default: 0)",
+            "metavar": "SHARE",
+        },
+    )
     teacher: list[str] | None = field(
         default=None,
         metadata={

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # The options that decide which weights a run ends with. They are recorded, and a continued run must repeat them. All
 # others say where, how fast or under which name; --decision is fitted at the end.
 DECISIVE = (
-    *("model", "from_scratch", "new_head", "class_weights", "layer_decay", "side", "low_side", "low_epochs", "mixing"),
-    *("teacher", "distillation", "distillation_alpha", "distillation_temperature"),
+    *("model", "from_scratch", "new_head", "class_weights", "layer_decay", "side", "low_side", "low_epochs"),
+    *("mixing", "exports", "teacher", "distillation", "distillation_alpha", "distillation_temperature"),
     *("num_train_epochs", "max_steps", "whole_batch", "auto_find_batch_size", "dataloader_drop_last"),
     *("train_sampling_strategy", "ignore_data_skip"),
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay", "max_grad_norm"),
