@@ -101,8 +101,8 @@ def push_folder(
     replace: bool = False,
 ) -> str:
     """Pushes the files of `folder` that `patterns` name, as `listed` takes them, in one commit to a repository that
-    `check_access` has made. Files that the Hub has already are not sent again; without a change there
-    is no commit. With `replace`, the commit deletes what the repository holds besides.
+    `check_access` has made. Files that the Hub has already are not sent again, and a push that changes nothing makes
+    no commit. With `replace`, the commit deletes all other files of the repository.
 
     Returns the address of the repository, or of the pull request. Raises InputError, which ends with `what_next`.
     """
