@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from lesions.arrays import Array
+from lesions.evaluation.seeds import describe_spread, seeds_of, spread_over_seeds
 from lesions.faults import Faults, InputError
 from lesions.ground_truth import read_ground_truth, read_predictions
 from lesions.metrics.intervals import estimate
@@ -18,7 +19,7 @@ from lesions.metrics.measured import Measured
 from lesions.metrics.names import HEADLINE
 from lesions.metrics.scores import weighted_metrics
 from lesions.output.files import read_json
-from lesions.run_folder import EVALUATION, METRICS_FILE
+from lesions.run_folder import EVALUATION, METRICS_FILE, RECORD, record_of
 
 
 def paired_differences(
@@ -75,10 +76,12 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
         {"model": name, "differences": paired_differences(models[0], model), "mcnemar": mcnemar(models[0], model)}
         for name, model in zip(names_of(runs), models, strict=True)
     ][1:]
+    seeds = seeds_of([record_of(folder if (folder / RECORD).is_file() else folder.parent) for folder in folders])
     return {
         **{name: reports[0][name] for name in ("dataset", "split", "dataset_fingerprint", "n_images", "n_lesions")},
         "first": {"model": names_of(runs)[0], "metrics": models[0].metrics()},
         "compared": compared,
+        **({"seeds": seeds, "over_seeds": spread_over_seeds(models)} if seeds else {}),
     }
 
 
@@ -119,4 +122,6 @@ def as_markdown(comparison: dict[str, Any]) -> str:
     p_values = [f"{each['mcnemar']['p_value']:.3g}" for each in compared]
     lines.append("| right where the other is wrong | | " + " | ".join(counts) + " |")
     lines.append("| McNemar's exact test, p (images taken as independent) | | " + " | ".join(p_values) + " |")
+    if "seeds" in comparison:
+        lines += describe_spread(comparison["seeds"], comparison["over_seeds"])
     return "\n".join(lines) + "\n"

@@ -49,7 +49,7 @@ class MeasureOptions:
         default=None,
         metadata={
             "help": "also measure the accuracy on N sampled images (0: all) under blur, brightness, color cast, JPEG, "
-            "rotation, scale and crop: 40 passes over them",
+            "rotation, scale, crop and other exports: 45 passes over them",
             "metavar": "N",
         },
     )

@@ -1,7 +1,8 @@
-"""Accuracy under changes like those of another camera, light or hand: eight kinds of five strengths each."""
+"""Accuracy under changes like those of another camera, light, hand or export: nine kinds of five strengths each."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +14,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from lesions.arrays import Numbers
 from lesions.evaluation.prediction import Predictor
+from lesions.exports import export_again
 from lesions.metrics.measured import Measured
 
 ROBUSTNESS_METRICS = ("accuracy", "balanced_accuracy")
@@ -63,6 +65,15 @@ def crop(image: Image.Image, percent: float) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
+def other_export(image: Image.Image, times: float) -> Image.Image:
+    """The photograph saved `times` times by programs that each resample, sharpen, recolor or compress it."""
+    pixels = np.asarray(image)
+    random = np.random.default_rng(zlib.crc32(pixels.tobytes()))  # the same for an image wherever it is measured
+    for _ in range(int(times)):
+        pixels = export_again(pixels, random)
+    return Image.fromarray(pixels)
+
+
 def _turn_and_scale(image: Image.Image, degrees: float, factor: float) -> Image.Image:
     middle = ((image.width - 1) / 2, (image.height - 1) / 2)
     matrix = cv2.getRotationMatrix2D(middle, degrees, factor)
@@ -79,6 +90,7 @@ CHANGES = {
     "rotation": Change(rotation, (5, 15, 30, 45, 90), "degrees"),
     "scale": Change(scale, (90, 80, 70, 60, 50), "size of the lesion, %"),
     "crop": Change(crop, (90, 80, 70, 60, 50), "remaining side, %"),
+    "other export": Change(other_export, (1, 2, 3, 4, 5), "times exported"),
 }
 
 

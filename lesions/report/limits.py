@@ -90,7 +90,8 @@ def robustness(report: dict[str, Any]) -> Section | None:
             shown = [format_metric(point[name]) for name in ("accuracy", "balanced_accuracy")]
             rows.append([change, f"{point['strength']:g} ({measured['unit']})", *shown])
     text = f"On {count_images(robustness)}, sampled at random. Each change is applied alone."
-    figures = {"robustness.png": "Accuracy and balanced accuracy under eight changes of five strengths each"}
+    count = len(robustness["changes"])
+    figures = {"robustness.png": f"Accuracy and balanced accuracy under {count} changes of five strengths each"}
     return Section("Robustness", text, ["change", "strength", "accuracy", "balanced accuracy"], rows, figures)
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lesions.training.exports import export_again
+from lesions.exports import export_again
 
 ZOOM = (0.7, 1.2)  # below 1 the image shrinks and is mirrored beyond its edge
 ASPECT = 1.15  # stretched by at most this

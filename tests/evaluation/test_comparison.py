@@ -70,6 +70,31 @@ def test_the_command_writes_a_table(runs: tuple[Path, Path], tmp_path: Path) -> 
         assert figure["low"] == pytest.approx(measured[name]["low"], abs=1e-6), name
 
 
+def test_runs_that_differ_in_their_seed_show_their_spread(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    record = json.loads((runs[0] / "training.json").read_text())
+    path = runs[1] / "training.json"
+
+    def compare(**changed: object) -> dict:
+        path.write_text(json.dumps({**record, "settings": {**record["settings"], **changed}}))
+        command("evaluate_model.py", "--compare", *runs, "--output", tmp_path / "out")
+        return json.loads((tmp_path / "out" / "comparison.json").read_text())
+
+    assert "seeds" not in compare(seed=2, learning_rate=1)  # another recipe
+    assert "seeds" not in compare()  # the same seed
+    comparison = compare(seed=2)
+    assert comparison["seeds"] == [record["settings"]["seed"], 2]
+    first = comparison["first"]["metrics"]["log_loss"]
+    change = comparison["compared"][0]["differences"]["log_loss"]["value"]
+    spread = comparison["over_seeds"]["log_loss"]
+    assert spread["mean"] == pytest.approx(first["value"] + change / 2)
+    assert spread["sd"] == pytest.approx(abs(change) / 2**0.5)  # of two values: their difference over the root of 2
+    accuracy = comparison["first"]["metrics"]["accuracy"]  # both runs give the same answers
+    width = accuracy["high"] - accuracy["low"]
+    assert comparison["over_seeds"]["accuracy"]["half_width"] == pytest.approx(width / 2)
+    table = (tmp_path / "out" / "comparison.md").read_text()
+    assert f"| log_loss | {spread['mean']:.4f} | {spread['sd']:.4f} |" in table
+
+
 def test_refuses_what_was_measured_on_other_data(runs: tuple[Path, Path], tmp_path: Path) -> None:
     def error(*others: Path) -> str:
         done = command("evaluate_model.py", "--compare", runs[0], *others, "--output", tmp_path / "out", check=2)

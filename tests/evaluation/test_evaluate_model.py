@@ -176,7 +176,7 @@ def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictio
     right = means.idxmax(axis=1) == table.groupby("lesion_id")["dx"].first()
     assert report["by_lesion"]["metrics"]["accuracy"]["value"] == pytest.approx(right.mean())
     robustness = report["robustness"]
-    assert robustness["n_images"] == 20 and len(robustness["changes"]) == 8
+    assert robustness["n_images"] == 20 and len(robustness["changes"]) == 9
     assert all(len(change["strengths"]) == 5 for change in robustness["changes"].values())
     maps = report["maps"]["shares"]
     assert [each["deleted_share"] for each in maps] == [0.1, 0.2, 0.4]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lesions import exports
 from lesions.data.sources.sample import draw_lesion
-from lesions.training import exports
 from lesions.training.augmentation import Augmentation
 
 LESION = np.asarray(draw_lesion("mel", seed=1, view=0).resize((96, 96)))
