@@ -16,6 +16,7 @@ from lesions.model.onnx_file import ONNX_FILE
 from lesions.output.files import read_json, write_text
 from lesions.output.plain_text import for_markdown
 from lesions.output.templates import render
+from lesions.report.elsewhere import count_dark, earlier_model, external
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
 from lesions.run_folder import CURVES, RECORD, WEIGHTS, weights_of
@@ -59,6 +60,10 @@ def render_card(
     malignant = malignant_among(labels, named)
     kind = kind_of(training)
     built = build_sections(report) if report else []
+    # The splits that data_prep.py does not make are external ones.
+    others = [other for other in reports.values() if training and other["split"] not in (None, *SHARES)]
+    comparison = run / "comparison" / "comparison.json"
+    compared = for_markdown(read_json(comparison)) if comparison.is_file() else None
     figures = {name for section in built for name in section.figures if (run / "evaluation" / name).is_file()}
     return render(
         Path(__file__).with_name("template.md.j2"),
@@ -78,8 +83,10 @@ def render_card(
         melanoma=next((report["per_class"][label] for label in melanomas_among(labels)), None) if report else None,
         gaps=describe_gaps(report) if report else None,
         sections=built,
-        # The splits that data_prep.py does not make are external ones.
-        external=[other for other in reports.values() if training and other["split"] not in (None, *SHARES)],
+        elsewhere=[*external(others), *earlier_model(compared, weights_of(run))],
+        dark=count_dark(others),
+        earlier=_earlier(training),
+        sources=training["dataset"].get("sources", {}) if training else {},
         drawn=kind == "drawn",
         ham10000=kind == "ham10000",
         metrics=METRICS,
@@ -87,6 +94,12 @@ def render_card(
         curves=CURVES if (run / CURVES).is_file() else None,
         figures=figures if publish_examples else figures - {EXAMPLES},
     )
+
+
+def _earlier(training: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The records of the runs that this one continues, the first one first."""
+    before = training.get("earlier") if training else None
+    return [*_earlier(before), before] if before else []
 
 
 def kind_of(training: dict[str, Any] | None) -> str:

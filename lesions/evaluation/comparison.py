@@ -73,8 +73,13 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
 
     models = [_read(folder) for folder in folders]
     compared = [
-        {"model": name, "differences": paired_differences(models[0], model), "mcnemar": mcnemar(models[0], model)}
-        for name, model in zip(names_of(runs), models, strict=True)
+        {
+            "model": name,
+            "weights_sha256": report.get("weights_sha256"),
+            "differences": paired_differences(models[0], model),
+            "mcnemar": mcnemar(models[0], model),
+        }
+        for name, report, model in zip(names_of(runs), reports, models, strict=True)
     ][1:]
     seeds = seeds_of([record_of(folder if (folder / RECORD).is_file() else folder.parent) for folder in folders])
     return {

@@ -175,6 +175,40 @@ def test_a_model_of_the_real_data_carries_its_license_base_and_citation(copy: Pa
     assert 'model="you/model"' in card and "not a medical device" in card
 
 
+def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -> None:
+    """From the record, from evaluation-SPLIT, and from a comparison; each is left out where it is of another model."""
+    path = copy / "training.json"
+    record = json.loads(path.read_text())
+    record["dataset"] |= {"title": "HAM10000", "drawn": False}
+    record["dataset"]["sources"] = {
+        "HAM10000": {"n_images": {"test": 3, "train": 9}, "terms": "CC BY-NC 4.0"},
+        "other": {"n_images": {"clinic": 4, "train": 5}, "terms": "CC0, A | B"},
+    }
+    record["earlier"] = {**record, "epochs": 7, "earlier": {**record, "epochs": 5, "earlier": None}}
+    path.write_text(json.dumps(record))
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    row = {"n_images": 6, "n_lesions": 6, "accuracy": 0.25, "balanced_accuracy": None}
+    report |= {"split": "clinic", "subgroups": {"skin tone": {"1": row, "5": row, "unknown": row}}}
+    (copy / "evaluation-clinic").mkdir()
+    (copy / "evaluation-clinic" / "metrics.json").write_text(json.dumps(report))
+    shutil.copytree(copy / "evaluation", copy.parent / "old" / "evaluation")
+    command("evaluate_model.py", "--compare", copy.parent / "old", copy, "--output", copy / "comparison")
+
+    card = render_card(copy)
+    assert "| other | clinic 4, train 5 | CC0, A \\| B |" in card and "They also derive from other" in card
+    assert "- Run 1 of 3" in card and "5 epochs" in card and card.index("5 epochs") < card.index("7 epochs")
+    assert "## External tests" in card and "| clinic: 1 | 6 | 0.250 | - |" in card
+    assert "6 show skin of the three darkest" in card and "too few" in card
+    assert "Nothing is known about dark skin" not in card and "on no external data" not in card
+    assert "## Compared with old" in card or "### Compared with old" in card
+
+    comparison = copy / "comparison" / "comparison.json"
+    content = json.loads(comparison.read_text())
+    content["compared"][0]["weights_sha256"] = "0" * 64
+    comparison.write_text(json.dumps(content))
+    assert "Compared with old" not in render_card(copy)
+
+
 def test_the_snippet_runs_as_printed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     snippet = re.search(r"```python\n(.*?)```", (run / "README.md").read_text(), flags=re.DOTALL)
     exec(snippet[1], {})

@@ -1,0 +1,77 @@
+"""The card's sections on other data than the source's test split, and on an earlier model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lesions.diagnoses import melanomas_among
+from lesions.metrics.names import METRICS
+from lesions.report.sections import BOX
+from lesions.report.wording import Section, count_images, format_metric, recall_of
+
+TONES = "from 0, very dark, to 5, very light"  # the scale of MILK10k's skin_tone_class
+DARK = ("0", "1", "2")
+
+
+def external(reports: list[dict[str, Any]]) -> list[Section]:
+    """The metrics on external test sets, and what is known there by skin tone; `reports` are their metrics.json."""
+    if not reports:
+        return []
+    text = (
+        "The model was not trained on any of these images. A search for duplicates also removed images of lesions that "
+        "it was trained on, as far as it found them."
+    )
+    columns = ["data", "images", *(METRICS[name].title for name in BOX), "melanomas found", "sets of 90 % hold"]
+    rows = [
+        [f"{each['dataset']}, {each['split']}", count_images(each)]
+        + [format_metric(each["metrics"][name]) for name in BOX]
+        + [_melanomas_found(each), _coverage(each)]
+        for each in reports
+    ]
+    sections = [Section("External tests", text, columns, rows)]
+    by_tone = [
+        [f"{each['split']}: {tone}", str(row["n_images"]), *(format_metric(row[name]) for name in BOX[:2])]
+        for each in reports
+        for tone, row in each["subgroups"].get("skin tone", {}).items()
+    ]
+    if by_tone:
+        text = f"Skin tone {TONES}, as the data set states it. With few images a row says little."
+        titles = [METRICS[name].title for name in BOX[:2]]
+        sections.append(Section("By skin tone", text, ["skin tone", "images", *titles], by_tone))
+    return sections
+
+
+def count_dark(reports: list[dict[str, Any]]) -> int | None:
+    """How many external images show one of the three darkest skin tones; None where no set states skin tones."""
+    tones = [tone for each in reports for tone in each["subgroups"].get("skin tone", {}).items()]
+    return sum(row["n_images"] for tone, row in tones if tone in DARK) if tones else None
+
+
+def _melanomas_found(report: dict[str, Any]) -> str:
+    found = [report["per_class"][label] for label in melanomas_among(list(report["per_class"]))]
+    return format_metric(recall_of(found[0])) + f" of {found[0]['support']}" if found and found[0]["support"] else "-"
+
+
+def _coverage(report: dict[str, Any]) -> str:
+    levels = report.get("prediction_sets") or []
+    return next((format_metric(level["coverage"]) for level in levels if level["level"] == 0.9), "-")
+
+
+def earlier_model(comparison: dict[str, Any] | None, weights: str) -> list[Section]:
+    """The paired difference between the model of these `weights` and the one that `comparison`, comparison.json of
+    evaluate_model.py, compares it with; nothing if it compares others."""
+    compared = (comparison or {}).get("compared", [])
+    found = next((each for each in compared if each.get("weights_sha256") == weights), None)
+    if comparison is None or found is None:
+        return []
+    text = (
+        f"This model and {comparison['first']['model']} on the same {count_images(comparison)} of split "
+        f"{comparison['split']}; the difference with its 95 % interval from a paired bootstrap over lesions."
+    )
+    rows = [
+        [METRICS[name].title, format_metric(metric["value"]), format_metric(found["differences"][name], "+")]
+        for name, metric in comparison["first"]["metrics"].items()
+        if name in found["differences"]
+    ]
+    title = f"Compared with {comparison['first']['model']}"
+    return [Section(title, text, ["", comparison["first"]["model"], "difference"], rows)]
