@@ -209,6 +209,23 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     assert "Compared with old" not in render_card(copy)
 
 
+def test_says_what_goes_in_and_out_how_gaps_were_treated_and_what_nobody_stated(copy: Path) -> None:
+    card = render_card(copy)
+    assert "**Input:** one dermatoscopic image" in card and "**Output:** a probability for each label" in card
+    assert "**Missing values.** An unknown age" in card and "equally good for all sexes" in card
+    not_stated = re.search(r"\n## Not stated\n\n(.+)\n", card)[1]
+    assert all(what in not_stated for what in ("protocol", "sample size", "ethics", "physicians", "funding"))
+    assert "retrospective" not in card  # a program drew these images
+    record = json.loads((copy / "training.json").read_text())
+    record["dataset"] |= {"title": "HAM10000", "drawn": False}
+    (copy / "training.json").write_text(json.dumps(record))
+    assert "the study is retrospective." in render_card(copy)
+    (copy / "training.json").unlink()
+    card = render_card(copy)
+    assert "**Input:**" in card and "## Not stated" in card
+    assert "**Missing values.**" not in card and "equally good" not in card  # nothing is known of the training
+
+
 def test_the_snippet_runs_as_printed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     snippet = re.search(r"```python\n(.*?)```", (run / "README.md").read_text(), flags=re.DOTALL)
     exec(snippet[1], {})
