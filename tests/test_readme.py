@@ -11,7 +11,13 @@ import pytest
 from conftest import ROOT, command
 
 README = (ROOT / "README.md").read_text()
+CARD = ROOT / "release/deit-tiny-ham10000/README.md"
 PAGES = [ROOT / "README.md", ROOT / "recipes/README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("results/*.md")]
+# Its items are numbered by subject, with letters; those of the other two checklists are just counted.
+TRIPOD_AI = (
+    "1 2 3a 3b 3c 4 5a 5b 6a 6b 6c 7 8a 8b 8c 9a 9b 9c 10 11 12a 12b 12c 12d 12e 12f 12g 13 14 15 16 17 "
+    "18a 18b 18c 18d 18e 18f 19 20a 20b 20c 21 22 23a 23b 24 25 26 27a 27b 27c"
+)
 
 
 def table_rows(text: str) -> list[list[str]]:
@@ -81,10 +87,47 @@ def test_every_command_teaches(script: str) -> None:
         assert option in help_text, option
 
 
-def test_every_link_leads_to_a_file() -> None:
-    for page in PAGES:
-        for link in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page}: {link}"
+def test_every_link_leads_to_a_file_and_its_heading() -> None:
+    for page in [*PAGES, CARD]:
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)  # code links nothing
+        defined = dict(re.findall(r"^\[(.+)\]: (\S+)$", text, re.MULTILINE))
+        assert set(re.findall(r"\]\[([^\]]+)\]", text)) == defined.keys(), page
+        for link in [*re.findall(r"\]\(([^\s)]+)\)", text), *defined.values()]:
+            if not link.startswith(("http:", "https:")):
+                path, _, heading = link.partition("#")
+                target = page.parent / path if path else page
+                assert target.exists(), f"{page}: {link}"
+                assert not heading or heading in headings_of(target), f"{page}: {link}"
+
+
+def headings_of(page: Path) -> set[str]:
+    """The headings of a page of Markdown as links name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_checklists_have_every_item_and_count_their_answers() -> None:
+    text = (ROOT / "docs/checklists.md").read_text()
+    items = {
+        "CLAIM 2024": [str(number) for number in range(1, 45)],
+        "TRIPOD+AI": TRIPOD_AI.split(),
+        "CLEAR Derm": [str(number) for number in range(1, 26)],
+    }
+    counted = {re.match(r"\[(.+)\]", row[0])[1]: row[1:] for row in table_rows(text) if row[0].startswith(("[C", "[T"))}
+    for name, numbers in items.items():
+        rows = table_rows(text.split(f"\n## {name}\n")[1].split("\n## ")[0])[2:]
+        assert [row[0] for row in rows] == numbers
+        kinds = [re.match(r"(\[|Partly: |No answer: |Does not apply: )", answer)[1] for _, _, answer in rows]
+        assert all("][" in answer for *_, answer in rows if answer.startswith(("[", "Partly: ")))
+        counts = [kinds.count(kind) for kind in ("[", "Partly: ", "No answer: ", "Does not apply: ")]
+        assert counted[name] == [str(number) for number in (len(rows), *counts)]
+
+
+def test_the_checklists_deny_what_the_card_does_not_have() -> None:
+    """A card that gains an external test, or skin tones, makes some of their answers wrong."""
+    text, card = (ROOT / "docs/checklists.md").read_text(), CARD.read_text()
+    assert ("## External tests" in card) != ("There is no test on data of another origin" in text)
+    assert ("Skin tone was not recorded" in card) == ("skin tone was not recorded" in text)
 
 
 def test_the_tree_names_every_file_on_top_and_every_folder_of_lesions() -> None:
