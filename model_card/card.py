@@ -84,6 +84,7 @@ def render_card(
         gaps=describe_gaps(report) if report else None,
         sections=built,
         elsewhere=[*external(others), *earlier_model(compared, weights_of(run))],
+        tested_elsewhere=bool(others),
         dark=count_dark(others),
         earlier=_earlier(training),
         sources=training["dataset"].get("sources", {}) if training else {},
