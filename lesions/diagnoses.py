@@ -109,8 +109,8 @@ def name_of(label: str) -> str:
 
 def isic_order(labels: Iterable[str]) -> list[str]:
     """`labels` in the column order of the ISIC files; labels that ISIC 2018 does not have come last."""
-    known = [diagnosis.code for diagnosis in DIAGNOSES]
-    return sorted(labels, key=lambda code: (known.index(code) if code in known else len(known), code))
+    places = {diagnosis.code: number for number, diagnosis in enumerate(DIAGNOSES)}
+    return sorted(labels, key=lambda label: (places.get(label.lower(), len(places)), label))
 
 
 def is_malignant(label: str) -> bool | None:

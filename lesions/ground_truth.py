@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesions.diagnoses import isic_order
+from lesions.diagnoses import BY_CODE, isic_order
 from lesions.faults import Faults, InputError
+from lesions.images import SUFFIXES
 from lesions.output.files import write_csv
 from lesions.output.plain_text import from_cell
 
+IMAGE_COLUMNS = ("image", "image_id")
+COLUMNS = (*IMAGE_COLUMNS, "lesion_id", "dx")  # that hold no mark of a diagnosis
+SUM_TOLERANCE = 1e-2  # of the probabilities of an image, which somebody may have rounded
+
 
 def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:
-    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row per image, as ISIC 2018 Task 3 takes it.
+    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row per image, as ISIC 2018 Task 3 takes it. A label that is no
+    code of a diagnosis names its column as it is.
 
     With all digits: rounding could tie two diagnoses or move a metric.
     """
-    table = pd.DataFrame(probabilities, columns=labels)[isic_order(labels)].rename(columns=str.upper)
+    table = pd.DataFrame(probabilities, columns=labels)[isic_order(labels)]
+    table = table.rename(columns={label: _column_of(label, labels) for label in labels})
     table.insert(0, "image", images)
     write_csv(path, table)
 
 
-def read_predictions(path: Path) -> tuple[NDArray[np.float64], list[str], list[str]]:
-    """What `write_predictions` wrote: probabilities (n, classes), the labels of their columns, and the images."""
-    table = pd.read_csv(path, dtype={"image": str}).rename(columns=from_cell).set_index("image").rename(from_cell)
-    return table.to_numpy(np.float64), [column.lower() for column in table], list(table.index)
+def read_predictions(path: Path, labels: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
+    """What `write_predictions` wrote: probabilities (n, classes) in the order of `labels`, and the images.
+
+    Raises InputError, which names every label without a column, and every image whose row is not its probabilities.
+    """
+    table, faults = _read_table(path, "predictions"), Faults()
+    images, columns = list(table["image"]), _columns_of(labels, table)
+    faults.add("column missing", *(label for label in labels if label not in columns))
+    faults.raise_if_any(f"{path} does not hold predictions of this model; measure it again")
+    chosen = table[[columns[label] for label in labels]]
+    probabilities = chosen.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    with np.errstate(invalid="ignore"):
+        sound = (probabilities >= 0).all(axis=1) & (abs(probabilities.sum(axis=1) - 1) < SUM_TOLERANCE)
+    faults.add("not probabilities that sum to 1", *(name for name, fine in zip(images, sound, strict=True) if not fine))
+    faults.add("image with two rows", *sorted(set(table["image"][table["image"].duplicated()])))
+    faults.raise_if_any(f"correct {path}, or measure the model again")
+    return probabilities, images
 
 
 def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
@@ -39,33 +60,87 @@ def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
     write_csv(path, table.assign(dx=dx))
 
 
-def read_ground_truth(path: Path, labels: list[str], images: list[str]) -> pd.DataFrame:
-    """The true diagnosis of each of `images`, in their order: columns `dx` and, where the file has it, `lesion_id`.
+def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) -> pd.DataFrame:
+    """The true diagnosis of each of `images`, in their order: columns `dx` and, where the file has it, `lesion_id`. An
+    image of unknown lesion is a lesion of its own.
 
     Takes the ISIC one-hot form (`image,MEL,NV,...`) and HAM10000's (`image_id,dx`). Rows of other images are
-    ignored. Raises InputError that names every image without exactly one known diagnosis.
+    ignored; so are the case of a diagnosis, and the suffix of a file name. Raises InputError that names every image
+    without exactly one known diagnosis.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"the ground truth {path} can't be read as CSV: {error}") from error
-    table = table.rename(columns=from_cell).map(from_cell, na_action="ignore")
-    if {"image_id", "dx"} <= set(table):
-        table = table.rename(columns={"image_id": "image"})
-    elif {"image", *map(str.upper, labels)} <= set(table):
-        table["dx"] = from_one_hot(table, [label.upper() for label in labels])
+    table = _read_table(path, "ground truth")
+    columns = _columns_of(labels, table)
+    if "dx" in table:
+        dx = table["dx"].map(lambda text: label_of(text, labels))
+    elif set(labels) <= set(columns):
+        labels_by_column = {column: label for label, column in columns.items()}
+        dx = marked_column(table, list(labels_by_column)).map(labels_by_column)
     else:
         raise InputError(
             f"the ground truth {path} has the columns {', '.join(table)}; it needs image_id,dx "
-            f"or image,{','.join(isic_order(labels)).upper()}"
+            f"or image,{','.join(_column_of(label, labels) for label in isic_order(labels))}"
         )
-    faults = Faults()
-    known = table[table["image"].isin(images)]
+    table = table.assign(dx=dx, image=_named_as(images, table["image"]))
+    faults, known = Faults(), table[table["image"].isin(images)]
     faults.add("image without ground truth", *sorted(set(images) - set(known["image"])))
     faults.add("image with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
-    faults.add("no diagnosis that the model knows", *known["image"][~known["dx"].isin(labels)])
+    faults.add("no diagnosis that the model knows", *known["image"][known["dx"].isna()])
     faults.raise_if_any(f"correct {path}; the model knows {', '.join(labels)}")
-    return known.set_index("image").loc[images].reset_index()
+    if "lesion_id" in known:
+        known = known.assign(lesion_id=known["lesion_id"].where(known["lesion_id"] != "", known["image"]))
+    return known.set_index("image").loc[list(images)].reset_index()
+
+
+def label_of(text: str, labels: Sequence[str]) -> str | None:
+    """The one of `labels` that `text` spells: exactly, or else as the only one that is equal but for case and blanks
+    around it. None if it spells none or several."""
+    if text in labels:
+        return text
+    alike = [label for label in labels if label.strip().casefold() == text.strip().casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _column_of(label: str, labels: Sequence[str]) -> str:
+    """The column of `label`: in capitals if it is a code, or the name of another column; else as it is."""
+    capitals = label.upper()
+    return capitals if label in (*BY_CODE, *COLUMNS) and capitals not in labels else label
+
+
+def _columns_of(labels: Sequence[str], table: pd.DataFrame) -> dict[str, str]:
+    """The column of each of `labels` that has exactly one."""
+    found = [(label_of(column, labels), column) for column in table if column not in COLUMNS]
+    times = [label for label, _ in found]
+    return {label: column for label, column in found if label is not None and times.count(label) == 1}
+
+
+def _named_as(images: Sequence[str], names: pd.Series) -> pd.Series:
+    """`names` spelled as `images`, where they differ in blanks around them or in the suffix of an image file."""
+
+    def plain(name: str) -> str:
+        stem, dot, suffix = name.strip().rpartition(".")
+        return stem if dot + suffix.lower() in SUFFIXES else name.strip()
+
+    exact, by_plain_name = set(images), {plain(image): image for image in images}
+    return names.map(lambda name: name if name in exact else by_plain_name.get(plain(name), name))
+
+
+def _read_table(path: Path, what: str) -> pd.DataFrame:
+    """The CSV file `path` as text, where `NA` is a name like any other, with the column `image`. Raises InputError,
+    which calls the file `what`."""
+    try:
+        # Without a header: pandas would rename a column whose name is empty or appears twice.
+        rows = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"the {what} {path} can't be read as CSV: {error}") from error
+    rows = rows.fillna("").map(from_cell)
+    names = [name.strip() if name.strip() in COLUMNS else name for name in rows.iloc[0]]
+    names = ["image" if name in IMAGE_COLUMNS else name for name in names]
+    if names.count("image") != 1 or any(names.count(name) > 1 for name in COLUMNS):
+        raise InputError(
+            f"the {what} {path} has the columns {', '.join(rows.iloc[0])}; it needs one that is called image or "
+            "image_id, and none of its columns twice"
+        )
+    return rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
 
 
 def one_hot_columns(table: pd.DataFrame) -> list[str]:
@@ -76,6 +151,11 @@ def one_hot_columns(table: pd.DataFrame) -> list[str]:
 
 def from_one_hot(table: pd.DataFrame, columns: list[str]) -> pd.Series:
     """The name, in lower case, of the one of `columns` that each row marks; None where it marks none or several."""
+    return marked_column(table, columns).str.lower()
+
+
+def marked_column(table: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """The one of `columns` that each row marks with a 1, all others with a 0; None where there is no such one."""
     marks = table[columns].apply(pd.to_numeric, errors="coerce")
     one_hot = marks.isin([0, 1]).all(axis=1) & (marks.sum(axis=1) == 1)
-    return marks.fillna(0).idxmax(axis=1).str.lower().where(one_hot, None)
+    return marks.fillna(0).idxmax(axis=1).where(one_hot, None)

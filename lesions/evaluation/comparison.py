@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binomtest
 
 from lesions.arrays import Array
@@ -20,6 +19,9 @@ from lesions.metrics.names import HEADLINE
 from lesions.metrics.scores import weighted_metrics
 from lesions.output.files import read_json
 from lesions.run_folder import EVALUATION, METRICS_FILE, RECORD, record_of
+
+OTHER_DATA = "measured on other data than the first"
+ADVICE = "only metrics on the same images can be compared; measure all runs on one split"
 
 
 def paired_differences(
@@ -61,17 +63,17 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
             faults.add("results missing", f"{folder}: no {', '.join(missing)}")
     faults.raise_if_any("measure each run first: python evaluate_model.py --model RUN --dataset DATA")
     reports = [read_json(folder / METRICS_FILE) for folder in folders]
-    truths = [pd.read_csv(folder / "ground_truth.csv", dtype=str) for folder in folders]
     same = ("dataset_fingerprint", "split", "n_images")
-    for folder, report, truth in zip(folders, reports, truths, strict=True):
+    for folder, report in zip(folders, reports, strict=True):
         differing = [f"{name} {report[name]} against {reports[0][name]}" for name in same
                      if report[name] != reports[0][name]]  # fmt: skip
-        if not differing and not truth.equals(truths[0]):
-            differing = ["other images, or other diagnoses of them"]
-        faults.add("measured on other data than the first", *(f"{folder}: {what}" for what in differing))
-    faults.raise_if_any("only metrics on the same images can be compared; measure all runs on one split")
+        faults.add(OTHER_DATA, *(f"{folder}: {what}" for what in differing))
+    faults.raise_if_any(ADVICE)
 
-    models = [_read(folder) for folder in folders]
+    models = [_read(folder, report) for folder, report in zip(folders, reports, strict=True)]
+    other = [not model.rows.equals(models[0].rows) for model in models]
+    faults.add(OTHER_DATA, *(f"{folders[n]}: other images, or other diagnoses of them" for n in np.flatnonzero(other)))
+    faults.raise_if_any(ADVICE)
     compared = [
         {
             "model": name,
@@ -100,8 +102,12 @@ def names_of(runs: list[Path]) -> list[str]:
     raise InputError("the same run is given twice; give different runs")
 
 
-def _read(folder: Path) -> Measured:
-    probabilities, labels, images = read_predictions(folder / "predictions.csv")
+def _read(folder: Path, report: dict[str, Any]) -> Measured:
+    labels = report["confusion_matrix"]["labels"]
+    probabilities, images = read_predictions(folder / "predictions.csv", labels)
+    if len(images) != report["n_images"]:
+        raise InputError(f"{folder} holds predictions of {len(images)} images, and metrics of {report['n_images']}; "
+                         "measure the run again")  # fmt: skip
     rows = read_ground_truth(folder / "ground_truth.csv", labels, images)
     return Measured(probabilities, rows["dx"].map(labels.index).to_numpy(), labels, rows)
 

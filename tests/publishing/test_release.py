@@ -47,7 +47,8 @@ def test_figures_follow_from_its_predictions() -> None:
     """Anyone can measure again: metrics.json is computed from the two CSV files beside it."""
     evaluation = FOLDER / "evaluation"
     report = json.loads((evaluation / "metrics.json").read_text())
-    probabilities, labels, images = read_predictions(evaluation / "predictions.csv")
+    labels = report["confusion_matrix"]["labels"]
+    probabilities, images = read_predictions(evaluation / "predictions.csv", labels)
     truth = pd.read_csv(evaluation / "ground_truth.csv", index_col="image_id").loc[images, "dx"]
     measured = LesionMetrics().compute(predictions=probabilities, references=truth.map(labels.index).to_numpy())
     for name, metric in report["metrics"].items():
