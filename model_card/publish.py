@@ -21,7 +21,7 @@ from model_card.card import EXAMPLES, evaluations, write_card
 MODEL_FILES = (
     *("README.md", "config.json", "preprocessor_config.json", RECORD, SEEN, CURVES, FAMILIARITY),
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", ONNX_FILE),
-    ".eval_results/*.yaml",
+    *(".eval_results/*.yaml", "comparison/comparison.json"),
 )
 EVALUATION_FILES = (
     *("metrics.json", "predictions.csv", "ground_truth.csv"),
