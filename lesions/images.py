@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +18,11 @@ from tqdm import tqdm
 
 from lesions.faults import Faults
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
+# Of what Pillow reads, the formats of photographs. Others need care that no data set deserves: EPS starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+LARGEST = 256 << 20  # bytes of an image file
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 JPEG_QUALITY = 95
 ADVICE = "nothing was written; correct these, or see --on_bad_image for unreadable images"
 
@@ -31,34 +37,69 @@ def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) ->
     """Every image below `folder` by its file name without suffix, optionally only the `wanted` names.
 
     Kaggle's release holds each image twice, in folders that differ in case only: equal copies are one
-    image, unequal ones a fault.
+    image, unequal ones a fault. So is what is not a regular file inside `folder`: a link that leads out of it could
+    publish any file of this machine, and a pipe never ends. If images are missing, archives are a fault too.
     """
     found: dict[str, Path] = {}
+    packed: list[str] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
+            if name.lower().endswith(ARCHIVES):
+                packed.append(str(path))
             if path.suffix.lower() not in SUFFIXES or name.startswith(".") or (wanted and path.stem not in wanted):
                 continue
+            if not (is_file_inside(path, folder) if path.is_symlink() else path.is_file()):
+                faults.add("image that is not a regular file inside its folder: copy the file itself there", str(path))
+                continue
             first = found.setdefault(path.stem, path)
-            if first != path and first.read_bytes() != path.read_bytes():
+            if first != path and not filecmp.cmp(first, path, shallow=False):
                 faults.add("two different images of one name", f"{first} and {path}")
+    if wanted - found.keys() if wanted else not found:
+        faults.add("archive whose images can't be read: unpack it", *packed)
     return found
+
+
+def is_file_inside(path: Path, folder: Path) -> bool:
+    """Whether `path` is a regular file, not a device or a pipe, and lies in `folder` once links are followed."""
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def open_image(content: bytes) -> Image.Image:
+    """The image, of one of the FORMATS, of which only the header is read yet. Raises BadImage for anything else."""
+    with _clear_errors():
+        return Image.open(BytesIO(content), formats=FORMATS)
 
 
 def decode(source: Path | bytes) -> Image.Image:
     """The upright RGB image, fully decoded. Raises BadImage if it is unreadable or truncated."""
+    content = source if isinstance(source, bytes) else _content(source)
+    with _clear_errors(), open_image(content) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # 16 bits of gray, which convert() would clip at 255
+            upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
+        return upright.convert("RGB")
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turns whatever Pillow raises into BadImage: a damaged file breaks its decoders in ways of every type."""
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits of gray, which convert() would clip at 255
-                upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
-            return upright.convert("RGB")
+        yield
     except UnidentifiedImageError as error:
-        raise BadImage("not an image in a format that Pillow knows") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage(str(error)) from error
+        raise BadImage(f"not an image in a format that is read ({', '.join(FORMATS)})") from error
+    except Exception as error:
+        raise BadImage(str(error) or type(error).__name__) from error
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise BadImage("not a regular file")
+    if path.stat().st_size > LARGEST:
+        raise BadImage(f"larger than {LARGEST >> 20} MiB")
+    return path.read_bytes()
 
 
 class Prepared(NamedTuple):
@@ -75,7 +116,7 @@ def prepare(path: Path, shorter_side: int) -> Prepared:
     A JPEG in that form already keeps its bytes: encoding it again would only lose detail.
     Raises BadImage if it can't be decoded completely.
     """
-    content = path.read_bytes()
+    content = _content(path)
     image = decode(content)
     came = image.size
     scale = shorter_side / min(came)
@@ -117,6 +158,6 @@ def _attempt(task: Callable[[Path], Result], path: Path) -> Result | BadImage:
 
 
 def _is_plain_jpeg(content: bytes) -> bool:
-    with Image.open(BytesIO(content)) as image:
+    with open_image(content) as image:
         upright = image.getexif().get(0x0112, 1) == 1
         return image.format == "JPEG" and image.mode == "RGB" and upright

@@ -15,6 +15,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from lesions.arrays import Numbers
 from lesions.evaluation.prediction import Predictor
 from lesions.exports import export_again
+from lesions.images import decode
 from lesions.metrics.measured import Measured
 
 ROBUSTNESS_METRICS = ("accuracy", "balanced_accuracy")
@@ -46,7 +47,7 @@ def color_cast(image: Image.Image, percent: float) -> Image.Image:
 def jpeg(image: Image.Image, quality: float) -> Image.Image:
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=int(quality))
-    return Image.open(encoded).convert("RGB")
+    return decode(encoded.getvalue())
 
 
 def rotation(image: Image.Image, degrees: float) -> Image.Image:

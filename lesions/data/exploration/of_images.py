@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from lesions.data.exploration.reading import Reading, by_frequency
+from lesions.images import open_image
 from lesions.plotting import save_figure, styled
 
 EXAMPLES = 8  # images of each diagnosis in the grid
@@ -31,7 +30,7 @@ def _colors(folder: Path, table: pd.DataFrame, read_images: ReadImages) -> Readi
         sampled |= dict.fromkeys(names.iloc[:: max(1, len(names) // SAMPLED)], dx)
     rows = []
     for name, content in tqdm(read_images(sampled).items(), desc="measuring colors", unit="image"):
-        with Image.open(BytesIO(content)) as image:
+        with open_image(content) as image:
             image.draft("RGB", (64, 64))
             red, green, blue = np.asarray(image.convert("RGB").resize((32, 32))).reshape(-1, 3).mean(axis=0)
         rows.append((sampled[name], (red + green + blue) / 3, red - blue))
@@ -69,7 +68,7 @@ def _examples(folder: Path, table: pd.DataFrame, read_images: ReadImages) -> Rea
             for axes in line:
                 axes.axis("off")
             for axes, name in zip(line, chosen[dx], strict=False):
-                with Image.open(BytesIO(images[name])) as image:
+                with open_image(images[name]) as image:
                     axes.imshow(image.resize((160, 160)))
             line[0].text(-0.1, 0.5, dx, transform=line[0].transAxes, ha="right", va="center")
         figure.subplots_adjust(wspace=0.03, hspace=0.03)
