@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from lesions.data import splits
 from lesions.data.duplicates.groups import describe_pairs, group_lesions
-from lesions.data.metadata import find_metadata, read_metadata
+from lesions.data.metadata import read_metadata
+from lesions.data.table_files import find_metadata
 from lesions.diagnoses import CODES
 from lesions.faults import Faults
 from lesions.images import decode, find_images

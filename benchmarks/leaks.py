@@ -23,8 +23,9 @@ from PIL import Image, ImageEnhance, ImageOps
 from lesions.data.duplicates.keypoints import find_keypoints
 from lesions.data.duplicates.search import find_pairs
 from lesions.data.duplicates.verification import score_pairs
-from lesions.data.metadata import add_paths, find_metadata, read_metadata
+from lesions.data.metadata import add_paths, read_metadata
 from lesions.data.options import CORES
+from lesions.data.table_files import find_metadata
 from lesions.faults import Faults
 from lesions.images import decode
 

@@ -6,10 +6,12 @@ import codecs
 import errno
 import functools
 import os
+import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from contextlib import redirect_stderr
 from io import TextIOWrapper
 from pathlib import Path
@@ -68,6 +70,9 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
                 print("interrupted; run the same command again to continue", file=sys.stderr)
                 sys.exit(130)
             except Exception as error:
+                if killed := killed_worker(error):
+                    print(f"error: {killed}", file=sys.stderr)
+                    sys.exit(2)
                 if refused := refused_file(error):
                     print(f"error: {describe(refused)}", file=sys.stderr)
                     sys.exit(2)
@@ -82,6 +87,17 @@ def refused_file(error: BaseException) -> OSError | None:
     if isinstance(error, OSError):
         return error
     return refused_file(error.__cause__) if error.__cause__ else None
+
+
+def killed_worker(error: BaseException) -> str | None:
+    """What to say if `error` is that a worker process was killed: of a pool, or of torch's data loader."""
+    if isinstance(error, BrokenExecutor) or re.match(r"DataLoader worker \(pid", str(error)):
+        return (
+            "a worker process was killed, as the system does where memory runs out\n"
+            "Free some memory, or use fewer workers (--num_proc 1, --dataloader_num_workers 0), and run the same "
+            f"command again\n{error}"
+        )
+    return None
 
 
 def show_what_a_terminal_lacks(error: UnicodeError) -> tuple[str, int]:

@@ -1,62 +1,89 @@
-"""Images: find them, decode them completely, bring them to the form in which the data set stores them."""
+"""Images: find them, and decode them completely."""
 
 from __future__ import annotations
 
 import filecmp
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from tqdm import tqdm
 
 from lesions.faults import Faults
 
 # Of what Pillow reads, the formats of photographs. Others need care that no data set deserves: EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+SUFFIX = re.compile(rf"({'|'.join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE)
 LARGEST = 256 << 20  # bytes of an image file
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
-JPEG_QUALITY = 95
 ADVICE = "nothing was written; correct these, or see --on_bad_image for unreadable images"
-
-Result = TypeVar("Result")
 
 
 class BadImage(Exception):
     """A file that can't be decoded as a complete image; the message says why."""
 
 
-def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:
-    """Every image below `folder` by its file name without suffix, optionally only the `wanted` names.
+def image_id(name: str) -> str:
+    """The id of the image that a table or a folder calls `name`, such as `ISIC_1` for ` ISIC_1.JPG`: without blanks
+    around it and an image's suffix, in any case, and with `/` between folders."""
+    return SUFFIX.sub("", name.strip().replace("\\", "/").removeprefix("./")).strip()
 
-    Kaggle's release holds each image twice, in folders that differ in case only: equal copies are one
-    image, unequal ones a fault. So is what is not a regular file inside `folder`: a link that leads out of it could
-    publish any file of this machine, and a pipe never ends. If images are missing, archives are a fault too.
-    """
-    found: dict[str, Path] = {}
-    packed: list[str] = []
+
+def image_ids(names: Iterable[str]) -> list[str]:
+    """The ids of images by name or path: without the folder, except where two images would then have one id."""
+    ids = [image_id(name) for name in names]
+    alike = Counter(one.rpartition("/")[2] for one in set(ids))
+    return [last if alike[last := one.rpartition("/")[2]] == 1 else one for one in ids]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below `folder`, in a fixed order; nothing hidden."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(place, name)
-            if name.lower().endswith(ARCHIVES):
-                packed.append(str(path))
-            if path.suffix.lower() not in SUFFIXES or name.startswith(".") or (wanted and path.stem not in wanted):
-                continue
-            if not (is_file_inside(path, folder) if path.is_symlink() else path.is_file()):
-                faults.add("image that is not a regular file inside its folder: copy the file itself there", str(path))
-                continue
-            first = found.setdefault(path.stem, path)
-            if first != path and not filecmp.cmp(first, path, shallow=False):
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Every image file below `folder`, in a fixed order; nothing hidden."""
+    return (path for path in files_below(folder) if SUFFIX.search(path.name))
+
+
+def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:
+    """Every image below `folder` by its id, or only the `wanted` ids, which may be paths or the ends of paths.
+
+    Kaggle's release holds each image twice, in folders that differ in case only: equal copies are one image. Unequal
+    ones are a fault if one of them is wanted; otherwise the ids of these are their paths. A fault, too, is what is not
+    a regular file inside `folder`: a link that leads out of it could publish any file of this machine, and a pipe
+    never ends. If images are missing, archives are a fault.
+    """
+    named: dict[str, list[Path]] = {}
+    for path in image_files(folder):
+        parts = image_id(path.relative_to(folder).as_posix()).split("/")
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        name = ends[-1] if wanted is None else next((end for end in ends if end in wanted), None)
+        if name is None:
+            continue
+        if not (is_file_inside(path, folder) if path.is_symlink() else path.is_file()):
+            faults.add("image that is not a regular file inside its folder: copy the file itself there", str(path))
+            continue
+        same = named.setdefault(name, [])
+        if not any(filecmp.cmp(path, other, shallow=False) for other in same):
+            same.append(path)
+    found: dict[str, Path] = {}
+    for name, paths in named.items():
+        for path in paths:
+            by_path = wanted is None and len(paths) > 1
+            first = found.setdefault(image_id(path.relative_to(folder).as_posix()) if by_path else name, path)
+            if first != path:
                 faults.add("two different images of one name", f"{first} and {path}")
     if wanted - found.keys() if wanted else not found:
+        packed = (str(path) for path in files_below(folder) if path.name.lower().endswith(ARCHIVES))
         faults.add("archive whose images can't be read: unpack it", *packed)
     return found
 
@@ -74,7 +101,7 @@ def open_image(content: bytes) -> Image.Image:
 
 def decode(source: Path | bytes) -> Image.Image:
     """The upright RGB image, fully decoded. Raises BadImage if it is unreadable or truncated."""
-    content = source if isinstance(source, bytes) else _content(source)
+    content = source if isinstance(source, bytes) else read_file(source)
     with _clear_errors(), open_image(content) as image:
         image.load()
         upright = ImageOps.exif_transpose(image)
@@ -94,70 +121,10 @@ def _clear_errors() -> Iterator[None]:
         raise BadImage(str(error) or type(error).__name__) from error
 
 
-def _content(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of an image file. Raises BadImage if it is a device or a pipe, or larger than any photograph."""
     if not path.is_file():
         raise BadImage("not a regular file")
     if path.stat().st_size > LARGEST:
         raise BadImage(f"larger than {LARGEST >> 20} MiB")
     return path.read_bytes()
-
-
-class Prepared(NamedTuple):
-    """An image as the data set stores it, and the size in pixels that it came in."""
-
-    content: bytes
-    width: int
-    height: int
-
-
-def prepare(path: Path, shorter_side: int) -> Prepared:
-    """The file's image as RGB JPEG bytes, upright, its shorter side at most `shorter_side` pixels, aspect kept.
-
-    A JPEG in that form already keeps its bytes: encoding it again would only lose detail.
-    Raises BadImage if it can't be decoded completely.
-    """
-    content = _content(path)
-    image = decode(content)
-    came = image.size
-    scale = shorter_side / min(came)
-    if scale >= 1 and _is_plain_jpeg(content):
-        return Prepared(content, *came)
-    if scale < 1:
-        width, height = (max(1, round(side * scale)) for side in came)
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    encoded = BytesIO()
-    image.save(encoded, "JPEG", quality=JPEG_QUALITY)
-    return Prepared(encoded.getvalue(), *came)
-
-
-def each_image(
-    task: Callable[[Path], Result], paths: Sequence[Path], processes: int, what: str
-) -> Iterator[Result | BadImage]:
-    """Yields `task(path)` for each of `paths` in order, computed in `processes`; a BadImage for one that can't be
-    read. `what` names the progress bar."""
-    with ProcessPoolExecutor(processes) as pool:
-        results = pool.map(partial(_attempt, task), paths, chunksize=32)
-        yield from tqdm(results, total=len(paths), desc=what, unit="image")
-
-
-def find_unreadable(paths: Sequence[Path], processes: int) -> dict[Path, str]:
-    """Those of `paths` that can't be decoded completely, each with the reason."""
-    results = zip(paths, each_image(_check, paths, processes, "checking images"), strict=True)
-    return {path: str(result) for path, result in results if result}
-
-
-def _check(path: Path) -> None:
-    decode(path)
-
-
-def _attempt(task: Callable[[Path], Result], path: Path) -> Result | BadImage:
-    try:
-        return task(path)
-    except (BadImage, OSError) as error:
-        return BadImage(str(error))
-
-
-def _is_plain_jpeg(content: bytes) -> bool:
-    with open_image(content) as image:
-        upright = image.getexif().get(0x0112, 1) == 1
-        return image.format == "JPEG" and image.mode == "RGB" and upright

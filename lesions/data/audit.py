@@ -48,6 +48,8 @@ def describe(
         "split": {
             "seed": options.seed,
             "shares": SHARES,
+            "group_column": options.group_column,
+            "groups_of_several_diagnoses": int((own.groupby("group_id")["dx"].nunique() > 1).sum()),
             "folds": {"folds": options.folds, "fold": options.fold} if options.folds else None,
             "classes": share_table(own),
         },
@@ -108,6 +110,16 @@ def _records(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
     return [{"image_id": image.image_id, "reason": image.reason} for image in left_out]
 
 
+def _reached(split: dict[str, Any]) -> Iterator[str]:
+    """The share of each diagnosis that each split got, if groups of several diagnoses moved it away from the aim."""
+    if split["groups_of_several_diagnoses"]:
+        aims = ", ".join(f"{name} {share:.0%}" for name, share in split["shares"].items())
+        yield f"{split['groups_of_several_diagnoses']} groups have several diagnoses; reached of {aims} of the images:"
+        for dx, row in split["classes"].items():
+            images = [row[name]["images"] for name in split["shares"]]
+            yield f"{dx:<8}" + "".join(f"{count / sum(images):>16.1%}" for count in images)
+
+
 def summary(audit: dict[str, Any]) -> Iterator[str]:
     """The lines that the terminal shows of `audit` (the content of audit.json)."""
     names = list(audit["split"]["shares"])
@@ -115,9 +127,12 @@ def summary(audit: dict[str, Any]) -> Iterator[str]:
     yield "        " + "".join(f"{name:>16}" for name in names)
     for dx, row in audit["split"]["classes"].items():
         yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names)
+    yield from _reached(audit["split"])
     for name, test in audit["extra_tests"].items():
-        out = len(test["left_out"])
-        yield f"{name}: {test['n_images']} images; {out} left out because their lesions are in the data set"
+        out, other = len(test["left_out"]), sum(audit["sources"][name]["left_out"]["diagnoses"].values())
+        yield f"{name}: {test['n_images']} images; {out} left out because their lesions are in the data set" + (
+            f", {other} because of their diagnoses" * bool(other)
+        )
     for name, extra in audit["extra_train"].items():
         source = audit["sources"][name]
         outside = sum(source["left_out"]["diagnoses"].values()) + sum(source["left_out"]["image_types"].values())

@@ -37,12 +37,13 @@ class ExtraSet:
     share: float = field(init=False)  # of its lesions
 
     def __post_init__(self) -> None:
-        found = re.fullmatch(r"(\w+)=(.+?)((?::[^:]+\.csv)*)(?:@(0?\.\d+|1))?", self.text)
+        table = r":((?:[A-Za-z]:[\\/])?[^:]+\.(?i:csv|tab|tsv|txt))"  # Windows puts a colon after the drive
+        found = re.fullmatch(rf"(\w+)=(.+?)((?:{table})*)(?:@(0?\.\d+|1))?", self.text)
         if not found or found[1] in SHARES:
             raise ArgumentTypeError(f"{self.text!r} is not {FORM}, where NAME is a word and none of {[*SHARES]}")
         self.name, self.folder = found[1], Path(found[2])
-        self.tables = [Path(table) for table in found[3].split(":")[1:]]
-        self.share = float(found[4] or 1)
+        self.tables = [Path(name) for name in re.findall(table, found[3])]
+        self.share = float(found[5] or 1)
 
 
 @dataclass
@@ -52,8 +53,8 @@ class Options:
     source: str = field(
         metadata={
             "help": "a folder with HAM10000_metadata.csv, or the ISIC Archive's metadata.csv, and the images anywhere "
-            f"below it; {', '.join(ARCHIVES)}: HAM10000 from there; {HUB}REPO: a data set of the Hub; `{SAMPLE}`: "
-            "synthetic images, made on the spot"
+            f"below it; or one that has a folder for each diagnosis; {', '.join(ARCHIVES)}: HAM10000 from there; "
+            f"{HUB}REPO: a data set of the Hub; `{SAMPLE}`: synthetic images, made on the spot"
         }
     )
     output: Path = field(metadata={"help": "the folder to write; an older data set there is replaced"})
@@ -63,8 +64,9 @@ class Options:
     metadata: list[Path] = field(
         default_factory=list,
         metadata={
-            "help": "tables of a data set other than HAM10000, joined on their --image_column. They may hold any "
-            "diagnoses, in one column or one-hot. An image without a lesion id counts as a lesion of its own",
+            "help": "tables of a data set other than HAM10000, joined on the image, lesion or patient. They may hold "
+            "any diagnoses, in one column or one-hot. An image without a lesion id counts as a lesion of its own. A "
+            "folder stands for a table of its class folders, such as mel/ and nv/",
             "metavar": "FILE",
         },
     )
@@ -75,15 +77,18 @@ class Options:
     label_column: str | None = field(default=None, metadata={"help": "column of the diagnosis (default: dx)"})
     group_column: str | None = field(
         default=None,
-        metadata={"help": "column of the lesion or patient id, which is never split (default: lesion_id)"},
+        metadata={
+            "help": "column of the patient, or of whatever else is never split (default: lesion_id). A patient may "
+            "have several diagnoses; then the shares of the diagnoses in the splits differ more"
+        },
     )
     extra_train: list[ExtraSet] = field(
         default_factory=list,
         metadata={
             "help": "one more set for the training split; the validation and test splits stay the same. TABLE is "
-            "HAM10000's metadata, ISIC one-hot, or the ISIC Archive's metadata.csv; a second table adds columns such "
-            "as the skin tone. Images that are not dermoscopic, have other diagnoses, or show a lesion to evaluate on "
-            "are left out and counted. @0.5 takes half of its lesions. Can be repeated",
+            "HAM10000's metadata, ISIC one-hot, or the ISIC Archive's metadata.csv (also .tab, .tsv, .txt); a second "
+            "table adds columns such as the skin tone. Images that are not dermoscopic, have other diagnoses, or show "
+            "a lesion to evaluate on are left out and counted. @0.5 takes half of its lesions. Can be repeated",
             "metavar": FORM,
             "action": "extend",
         },
@@ -110,6 +115,13 @@ class Options:
     on_bad_image: Literal["error", "skip"] = field(
         default="error",
         metadata={"help": "`skip` leaves out and lists images that can't be decoded (default: %(default)s)"},
+    )
+    on_other_diagnosis: Literal["error", "skip"] = field(
+        default="error",
+        metadata={
+            "help": "`skip` leaves out and counts the images of HAM10000 or of an --extra_test that have a diagnosis "
+            "outside the classes, such as UNK of ISIC 2019's test set, or none (default: %(default)s)"
+        },
     )
     seed: int = field(default=42, metadata={"help": "a different seed gives a different split (default: %(default)s)"})
     audit: Literal["merge", "report", "off"] = field(

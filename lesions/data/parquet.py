@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Image, Value
 from pyarrow.dataset import dataset, field
 
+from lesions.data.stored_form import Prepared, prepare
+from lesions.data.workers import each_image
 from lesions.dataset import SHARES
 from lesions.faults import Faults
-from lesions.images import BadImage, Prepared, each_image, prepare
+from lesions.images import BadImage
 
 ROWS_IN_A_GROUP = 100  # small row groups: the Hub's viewer and random access read one at a time
 BYTES_IN_A_FILE = 400_000_000

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from fractions import Fraction
+from math import lcm
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lesions.data.duplicates.groups import group_lesions
 from lesions.dataset import SHARES
 from lesions.faults import Faults
 
 UNDIVIDED = ""  # the split of an image that has none yet
+ADVICE = "add lesions of these diagnoses, or remove their rows"
 
 
 def divide(table: pd.DataFrame, pairs: pd.DataFrame, seed: int, folds: int = 0, fold: int = 0) -> pd.DataFrame:
     """`table` with its columns `group_id` and `split` filled; rows that already have a split keep it.
 
-    A group is a lesion, or several that `pairs` join. With `folds`, number `fold` of them is the validation split.
+    A group is a lesion or a patient, or several that `pairs` join. With `folds`, number `fold` of them is the
+    validation split.
     Extra training images have no say in this: they get no group here, so that the same lesions of the source are in
     each split with and without them.
     """
@@ -38,23 +44,67 @@ def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SH
     on `seed` and the group's id alone, and the splits take turns in proportion to their shares (Webster's
     method of apportionment). So every split gets its share of the lesions to within one lesion, and of the
     images too, since it gets its share of every size. The order of the rows does not matter.
+    Groups of several diagnoses, such as patients, can't be dealt so: see `_stratify`.
     Raises InputError that names every diagnosis with fewer groups than there are splits.
     """
+    faults = Faults()
+    of_diagnosis = table.groupby("dx")["group_id"].nunique()
+    for diagnosis, count in of_diagnosis[of_diagnosis < len(shares)].items():
+        faults.add(f"diagnosis with fewer lesions than the {len(shares)} splits", f"{diagnosis}: {count}")
+    faults.raise_if_any(f"{ADVICE}: every split must hold each diagnosis")
+    if (table.groupby("group_id")["dx"].nunique() > 1).any():
+        return _stratify(table, seed, shares)
     groups = table.groupby("group_id").agg(
         dx=("dx", "first"), lesions=("lesion_id", "nunique"), images=("image_id", "size")
     )
     groups["draw"] = [hashlib.sha256(f"{seed}:{group}".encode()).digest() for group in groups.index]
     groups = groups.sort_values(["dx", "lesions", "images", "draw"], ascending=[True, False, False, True])
-
-    faults = Faults()
     split_of: dict[str, str] = {}
-    for diagnosis, members in groups.groupby("dx", sort=False):
-        if len(members) < len(shares):
-            faults.add(f"diagnosis with fewer lesions than the {len(shares)} splits", f"{diagnosis}: {len(members)}")
-            continue
+    for _, members in groups.groupby("dx", sort=False):
         split_of.update(zip(members.index, _deal(len(members), shares), strict=True))
-    faults.raise_if_any("add lesions of these diagnoses, or remove their rows: every split must hold each diagnosis")
     return table["group_id"].map(split_of)
+
+
+def _stratify(table: pd.DataFrame, seed: int, shares: dict[str, float]) -> pd.Series:
+    """The split of each row where groups hold several diagnoses: scikit-learn's StratifiedGroupKFold makes small parts
+    of like shares, and of 1,000 sampled ways to put these together it is the one that comes closest to `shares` of
+    every diagnosis. The order of the rows does not matter.
+
+    Raises InputError that names every diagnosis that some split would lack.
+    """
+    rows = table.sort_values("image_id")
+    part = _parts(rows, lcm(*(Fraction(share).limit_denominator(100).denominator for share in shares.values())), seed)
+    counts = pd.crosstab(part, rows["dx"])
+    of_diagnosis = (counts / counts.sum()).to_numpy()
+    names = np.repeat(list(shares), apportion(len(counts), list(shares.values())))
+    random = np.random.RandomState(seed)
+    ways = [random.permutation(names) for _ in range(1000)]
+
+    def miss(way: NDArray[np.str_]) -> float:
+        """By how much the share of one diagnosis in one split is off, at most."""
+        return max(np.abs(of_diagnosis[way == name].sum(axis=0) - share).max() for name, share in shares.items())
+
+    split = part.map(dict(zip(counts.index, min(ways, key=miss), strict=True)))
+    faults = Faults()
+    for diagnosis, found in split.groupby(rows["dx"]).unique().items():
+        faults.add("diagnosis that these splits would lack", *(f"{diagnosis}: {one}" for one in set(shares) - {*found}))
+    faults.raise_if_any(f"{ADVICE}, or try another --seed: every split must hold each diagnosis")
+    return split.reindex(table.index)
+
+
+def _parts(rows: pd.DataFrame, count: int, seed: int) -> pd.Series:
+    """A number below `count` for each row, the same for a group; a number for each group if there are too few rows."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if rows["dx"].value_counts().max() < count or rows["group_id"].nunique() <= count:
+        return pd.Series(pd.factorize(rows["group_id"])[0], index=rows.index)
+    part = pd.Series(0, index=rows.index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a diagnosis has fewer images than there are parts
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        for number, (_, chosen) in enumerate(folds.split(rows, rows["dx"], rows["group_id"])):
+            part.iloc[chosen] = number
+    return part
 
 
 def split_into_folds(table: pd.DataFrame, seed: int, folds: int, fold: int) -> pd.Series:

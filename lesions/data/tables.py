@@ -10,15 +10,16 @@ from lesions.data.metadata import add_paths, read_metadata
 from lesions.data.options import Options
 from lesions.data.sources.source import Source
 from lesions.data.splits import UNDIVIDED
+from lesions.data.workers import find_unreadable
 from lesions.faults import Faults, InputError
-from lesions.images import ADVICE, find_unreadable
+from lesions.images import ADVICE
 
 
 def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[str], list[LeftOut]]:
     """One table of all images, with the `path` of each and its `split` if it already has one; the diagnoses; and the
     images that are left out. Raises InputError that names every fault."""
     faults, left_out = Faults(), list[LeftOut]()
-    mixed = left_out if source.mixed else None
+    mixed = left_out if source.mixed or options.on_other_diagnosis == "skip" else None
     table = read_metadata(source.tables, faults, source.columns, source.classes, mixed, source.title)
     table = add_paths(table, source.folder, faults).assign(split=UNDIVIDED, source=source.title)
     classes = sorted(source.classes or set(table["dx"]))
@@ -26,7 +27,7 @@ def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[st
     for extra, split in extras:
         if extra.name == source.title:
             raise InputError(f"{extra.text}: the source itself is called {source.title}; give the set another name")
-        rows = leave_out_known(read_extra(extra, split, classes, faults, left_out), table, left_out)
+        rows = leave_out_known(read_extra(extra, split, classes, options, faults, left_out), table, left_out)
         table = pd.concat([table, rows], ignore_index=True)
     # The split must not depend on images that are skipped, and one run must report all faults. In any other case an
     # unreadable image turns up when it is stored, and none is decoded only to check it.

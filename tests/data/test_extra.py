@@ -17,6 +17,7 @@ from lesions.data.duplicates.groups import MILK10K_PAIRS, find_merges
 from lesions.data.isic_archive import class_of
 from lesions.data.metadata import read_metadata
 from lesions.data.options import ExtraSet
+from lesions.data.table_files import find_metadata
 from lesions.dataset import dataset_fingerprint, load_splits, split_fingerprints
 from lesions.diagnoses import CODES
 from lesions.faults import Faults, InputError
@@ -176,12 +177,32 @@ def test_faults_of_extra_sets(source: Path, tmp_path: Path) -> None:  # noqa: F8
     assert not output.exists()
 
 
-def test_how_a_set_is_named() -> None:
-    extra = ExtraSet("milk=some/dir:a.csv:b/c.csv@0.25")
-    assert (extra.name, extra.folder, extra.share) == ("milk", Path("some/dir"), 0.25)
-    assert extra.tables == [Path("a.csv"), Path("b/c.csv")]
-    plain = ExtraSet("x=C:/data@home")
-    assert (plain.folder, plain.tables, plain.share) == (Path("C:/data@home"), [], 1)
+@pytest.mark.parametrize(
+    ("text", "folder", "tables", "share"),
+    [
+        ("milk=some/dir:a.csv:b/c.csv@0.25", "some/dir", ["a.csv", "b/c.csv"], 0.25),
+        ("milk=/data/a:/labels/GT.CSV", "/data/a", ["/labels/GT.CSV"], 1),
+        ("milk=dir:HAM10000_metadata.tab@.5", "dir", ["HAM10000_metadata.tab"], 0.5),
+        ("milk=dir:a.TSV:b.txt", "dir", ["a.TSV", "b.txt"], 1),
+        ("milk=C:/data@home", "C:/data@home", [], 1),
+        (r"milk=C:\data\Input", r"C:\data\Input", [], 1),
+        (r"milk=C:\data\Input@0.2", r"C:\data\Input", [], 0.2),
+        (r"milk=C:\data\Input:GT.csv", r"C:\data\Input", ["GT.csv"], 1),
+        (r"milk=C:\data\Input:C:\data\GT.csv", r"C:\data\Input", [r"C:\data\GT.csv"], 1),
+        (r"milk=C:\in:d:/GT.CSV:E:\more\tones.tab@0.2", r"C:\in", ["d:/GT.CSV", r"E:\more\tones.tab"], 0.2),
+        (r"milk=\\server\share\in:\\server\GT.csv", r"\\server\share\in", [r"\\server\GT.csv"], 1),
+    ],
+)
+def test_how_a_set_is_named(text: str, folder: str, tables: list[str], share: float) -> None:
+    extra = ExtraSet(text)
+    assert (extra.name, extra.folder, extra.share) == ("milk", Path(folder), share)
+    assert extra.tables == [Path(table) for table in tables]
+
+
+@pytest.mark.parametrize("name", ["METADATA.CSV", "metadata.tab", "HAM10000_metadata", "ham10000_metadata.TAB"])
+def test_a_table_is_found_under_any_of_its_names(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("image_id\tdx\n")
+    assert find_metadata(tmp_path) == tmp_path / name
 
 
 def test_the_published_pairs_of_milk10k_need_no_search() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lesions.data.stored_form import prepare
 from lesions.faults import Faults, InputError
-from lesions.images import FORMATS, LARGEST, SUFFIXES, BadImage, decode, find_images, prepare
+from lesions.images import FORMATS, LARGEST, SUFFIXES, BadImage, decode, find_images
 
 PHOTO = Image.linear_gradient("L").convert("RGB").resize((40, 30))
 

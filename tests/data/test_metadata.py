@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from lesions.data.metadata import Columns, read_metadata
+from lesions.data.stored_form import prepare
 from lesions.faults import Faults, InputError
-from lesions.images import BadImage, decode, find_images, prepare
+from lesions.images import BadImage, decode, find_images
 
 RED, BLUE = (200, 30, 40), (20, 40, 190)
 
@@ -124,6 +125,9 @@ GOOD_TABLES = {
     "file names": (HEADER + ROW.replace("ISIC_1", "ISIC_1.JPG")).encode(),
     "tabs": (HEADER + ROW).replace(",", "\t").encode(),
     "other order": b"age,dx,image_id,lesion_id,localization,sex,dx_type\n45,nv,ISIC_1,HAM_1,back,male,histo\n",
+    "semicolons": (HEADER + ROW).replace(",", ";").encode(),
+    "blanks around ids": (HEADER + ROW.replace("ISIC_1", " ISIC_1.Jpeg\u00a0")).encode(),
+    "paths": (HEADER + ROW.replace("ISIC_1", ".\\images\\ISIC_1.png")).encode(),
     "no last line end": (HEADER + ROW).rstrip().encode(),
 }
 
@@ -161,6 +165,8 @@ BAD_TABLES = {
     "diagnosis missing": ((HEADER + ROW.replace("nv", "")).encode(), "dx is empty, in line (1):\n  2"),
     "diagnosis unknown": ((HEADER + ROW.replace("nv", "NV")).encode(), "ISIC_1: 'NV'"),
     "two diagnoses": ((HEADER + ROW + ROW.replace("nv", "mel").replace("ISIC_1", "ISIC_2")).encode(), "HAM_1: mel, nv"),
+    "a column twice": ((HEADER.replace("sex", " dx") + ROW).encode(), "has the column dx twice"),
+    "no lesion id": ((HEADER + ROW.replace("HAM_1", "NA")).encode(), "lesion_id is empty, in line (1):\n  2"),
     "not a table": (b"\x89PNG\r\n\x1a\n\0\0", "is not a CSV table"),
 }
 
@@ -193,3 +199,93 @@ def test_a_row_without_exactly_one_mark_is_named(tmp_path: Path) -> None:
     faults = Faults()
     read_metadata(tmp_path / "truth.csv", faults, Columns(image="image"), classes=None)
     assert faults.by_kind == {"dx is empty, in line": ["2", "3"]}
+
+
+def read_joined(folder: Path, *tables: str, columns: Columns | None = None) -> pd.DataFrame:
+    """What the tables say together, by image_id."""
+    paths = [folder / f"{number}.csv" for number in range(len(tables))]
+    for path, text in zip(paths, tables, strict=True):
+        path.write_text(text)
+    faults = Faults()
+    table = read_metadata(paths, faults, columns, classes=None)
+    faults.raise_if_any("correct these")
+    return table.set_index("image_id")
+
+
+LESIONS = "image_id,lesion_id\n" + "".join(f"a{number},L{number // 2}\n" for number in range(6))
+
+
+@pytest.mark.parametrize("form", ["a{}.jpg", "a{}.JPG", " a{} ", "x/a{}.png", "x\\a{}.jpeg", "./a{}"])
+def test_ids_meet_however_tables_write_them(form: str, tmp_path: Path) -> None:
+    labels = "image,dx\n" + "".join(f"{form if n % 2 else 'a{}'},nv\n".format(n) for n in range(6))
+    table = read_joined(tmp_path, labels, LESIONS)
+    assert table["lesion_id"].to_dict() == {f"a{number}": f"L{number // 2}" for number in range(6)}
+
+
+def test_ids_that_do_not_meet_are_shown_in_both_forms(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no image and no lesion in common .* 'a0', 'a1', 'a2' against '0.0', '1.0'"):
+        read_joined(tmp_path, "image,dx\n0.0,nv\n1.0,nv\n", LESIONS)
+    with pytest.raises(InputError, match=r"image_id of 0.csv that 1.csv lacks; it has .*'a1'.* \(1\):\n  A1"):
+        read_joined(tmp_path, "image,dx\na0,nv\nA1,nv\n", LESIONS)
+
+
+def test_what_two_tables_state_differently_is_a_fault(tmp_path: Path) -> None:
+    labels = "image,lesion_id,dx\na0,L0,nv\na1,,nv\n"
+    assert read_joined(tmp_path, labels, LESIONS)["lesion_id"].tolist() == ["L0", "L0"]  # filled where it is blank
+    with pytest.raises(InputError, match=r"lesion_id that 0.csv and 1.csv state differently, of \(1\):\n  a0"):
+        read_joined(tmp_path, labels.replace("L0", "L9"), LESIONS)
+    with pytest.raises(InputError, match=r"image_id of which 1.csv says different things \(1\):\n  a0"):
+        read_joined(tmp_path, labels, LESIONS + "a0.jpg,L7\n")
+
+
+def test_rows_without_a_lesion_id_are_not_joined_on_it(tmp_path: Path) -> None:
+    table = read_joined(tmp_path, "image,lesion_id,dx\na,,nv\nb,L1,nv\n", "lesion_id,skin_tone_class\n,5\nL1,2\n")
+    assert table["skin_tone"].tolist() == ["unknown", "2"]
+
+
+def test_a_value_that_says_it_is_missing_is_missing(tmp_path: Path) -> None:
+    spelled = ["NA", "nan", "N/A", "None", "null", "unknown", ""]
+    rows = [f"a{n},nv,{value},{value},{value},{value}" for n, value in enumerate(spelled)]
+    table = read_joined(tmp_path, "\n".join(["image,dx,lesion_id,age,sex,anatom_site_general", *rows]) + "\n")
+    assert table["age"].isna().all() and table["lesion_id"].tolist() == list(table.index)
+    assert set(table["sex"]) == set(table["localization"]) == {"unknown"}
+
+
+CHOSEN = (
+    "image_id,file,lesion_id,patient,dx,malignant\ni0,a.jpg,L0,P0,mel,yes\ni1,b.jpg,L1,P0,nv,no\ni2,c.jpg,L2,,nv,no\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "images", "labels", "lesions", "patients"),
+    [
+        ({}, "i0 i1 i2", "mel nv nv", "L0 L1 L2", "L0 L1 L2"),
+        ({"image": "file"}, "a b c", "mel nv nv", "L0 L1 L2", "L0 L1 L2"),
+        ({"label": "malignant"}, "i0 i1 i2", "yes no no", "L0 L1 L2", "L0 L1 L2"),
+        ({"group": "patient"}, "i0 i1 i2", "mel nv nv", "L0 L1 L2", "P0 P0 L2"),
+        ({"group": "image_id"}, "i0 i1 i2", "mel nv nv", "L0 L1 L2", "i0 i1 i2"),
+        ({"image": "file", "group": "image_id", "label": "patient"}, "a b c", "P0 P0 ", "L0 L1 L2", "i0 i1 i2"),
+    ],
+)
+def test_a_chosen_column_counts_beside_the_usual_one(
+    columns: dict[str, str], images: str, labels: str, lesions: str, patients: str, tmp_path: Path
+) -> None:
+    (tmp_path / "0.csv").write_text(CHOSEN)
+    table = read_metadata(tmp_path / "0.csv", Faults(), Columns(**columns), classes=None)
+    found = [" ".join(table[name]) for name in ("image_id", "dx", "lesion_id", "patient_id")]
+    assert found == [images, labels, lesions, patients]
+
+
+@pytest.mark.parametrize("columns", [{"image": "fil"}, {"label": "malignantt"}, {"group": "patientt"}])
+@pytest.mark.parametrize("form", [CHOSEN, "isic_id,diagnosis_1\na,Nevus\n", "image,MEL,NV\na,1,0\n"])
+def test_a_chosen_column_that_is_missing_is_never_replaced(columns: dict[str, str], form: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=next(iter(columns.values()))):
+        read_joined(tmp_path, form, columns=Columns(**columns))
+
+
+def test_a_lesion_has_one_diagnosis_and_a_patient_may_have_several(tmp_path: Path) -> None:
+    text = "image,dx,patient,lesion_id\na,nv,P,L1\nb,mel,P,L2\nc,nv,Q,L2\n"
+    with pytest.raises(InputError, match=r"lesion with two diagnoses \(1\):\n  L2: mel, nv"):
+        read_joined(tmp_path, text, columns=Columns(group="patient"))
+    alone = "image,dx,patient\na,nv,P\nb,mel,P\nc,nv,\n"
+    assert read_joined(tmp_path, alone, columns=Columns(group="patient"))["lesion_id"].tolist() == ["P", "P", "c"]

@@ -26,8 +26,9 @@ from test_duplicates import skin
 import data_prep
 from lesions import images
 from lesions.data.duplicates import contact_sheet, keypoints
+from lesions.data.stored_form import prepare
 from lesions.diagnoses import CODES
-from lesions.images import decode, prepare
+from lesions.images import decode
 
 
 @pytest.fixture
@@ -322,18 +323,121 @@ def test_another_data_set_keeps_its_own_diagnoses(source: Path, tmp_path: Path) 
     table = source / "HAM10000_metadata.csv"
     table.rename(source / "list.csv")
     options = ("--metadata", source / "list.csv", "--image_column", "file", "--label_column", "type")
-    error = prepare_data(source, tmp_path / "out", *options, "--group_column", "patient", check=2)
-    assert "lesion with two diagnoses" in error
     prepare_data(source, tmp_path / "out", *options)
     assert "70 of 70 images have no lesion id" in (tmp_path / "out" / "README.md").read_text()
-    edit = pd.read_csv(source / "list.csv", dtype=str)
-    edit["patient"] = edit["patient"].where(edit["type"] != "eighth", "")
-    edit.to_csv(source / "list.csv", index=False)
     prepare_data(source, tmp_path / "out", *options, "--group_column", "patient")
     labels = load_dataset(str(tmp_path / "out"))["train"].features["label"].names
     assert labels == ["eighth", *(f"type {code}" for code in CODES)]
     card = (tmp_path / "out" / "README.md").read_text()
     assert "license: other" in card and "HAM10000" not in card
+    assert "7 of the 35 groups have several diagnoses" in card and "value of `patient`" in card
+    splits = pd.read_csv(tmp_path / "out" / "splits.csv")
+    assert (splits.groupby("group_id")["split"].nunique() == 1).all() and splits["group_id"].nunique() == 35
+
+
+def test_patients_are_kept_whole_with_their_lesions_and_the_shares_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in PAD-UFES-20: a patient has several lesions, of several diagnoses. Extra sets may show the same patients."""
+    random, rows = np.random.RandomState(0), []
+    for number in range(120):
+        patient, dx = f"PAT_{number // 3}", ("nev", "mel", "bcc")[random.choice(3, p=[0.6, 0.2, 0.2])]
+        rows += [(f"{number}_{view}.png", f"LES_{number}", patient, dx) for view in range(2)]
+    source, clinic = tmp_path / "pad", tmp_path / "clinic"
+    table = pd.DataFrame(rows, columns=["img_id", "lesion_id", "patient_id", "diagnostic"])
+    for folder, names in ((source, table["img_id"]), (clinic, ["n1.png", "n2.png"])):
+        folder.mkdir()
+        for name in names:
+            Image.new("RGB", (8, 6), tuple(random.randint(0, 255, 3).tolist())).save(folder / name)
+    table.to_csv(source / "pad.csv", index=False)
+    (clinic / "metadata.csv").write_text("image,dx,patient_id\nn1.png,nev,PAT_3\nn2.png,nev,PAT_900\n")
+    options = ["--image_column", "img_id", "--label_column", "diagnostic", "--group_column", "patient_id"]
+    options += ["--metadata", source / "pad.csv", "--extra_test", f"clinic={clinic}"]
+    prepare_data(source, tmp_path / "out", *options)
+
+    splits = pd.read_csv(tmp_path / "out" / "splits.csv").set_index("image_id")
+    truth = table.assign(image_id=table["img_id"].str.removesuffix(".png")).set_index("image_id").loc[splits.index[:-1]]
+    own = splits.iloc[:-1]
+    assert own["lesion_id"].equals(truth["lesion_id"]) and own["group_id"].tolist() == truth["patient_id"].tolist()
+    assert (own.groupby("group_id")["split"].nunique() == 1).all() and splits.index[-1] == "n2"
+    audit = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert audit["n_lesions"] == 120 and audit["n_groups"] == 40 and audit["duplicates"]["lesions_merged"] == 0
+    assert audit["split"]["group_column"] == "patient_id"
+    reached = own.groupby("dx")["split"].value_counts(normalize=True).unstack()
+    assert (reached - pd.Series({"train": 0.7, "validation": 0.15, "test": 0.15})).abs().max().max() < 0.06
+    said = capsys.readouterr().out
+    assert "groups have several diagnoses; reached of train 70%, validation 15%, test 15% of the images:" in said
+    assert f"{reached.loc['bcc', 'validation']:.1%}" in said
+    out = audit["extra_tests"]["clinic"]["left_out"]
+    assert out == [{"image_id": "n1", "reason": "patient_id PAT_3 is in the data set"}]
+
+
+def class_folders(folder: Path, *places: str) -> Path:
+    """An image of its own at each of the `places`."""
+    for number, place in enumerate(places):
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 12), (number, 100, 255 - number)).save(path)
+    return folder
+
+
+def test_class_folders_are_a_source_also_with_equal_file_names(tmp_path: Path) -> None:
+    places = [
+        f"{part}/{dx}/{number:03d}.png" for part in ("train", "test") for dx in ("mel", "nv") for number in (1, 2)
+    ]
+    folder = class_folders(tmp_path / "folders", *places, *(f"train/mel/m{n}.png" for n in range(6)))
+    shutil.copy(folder / "train" / "nv" / "001.png", folder / "test" / "nv" / "001.png")  # one image, twice
+    prepare_data(folder, tmp_path / "out")
+    splits = pd.read_csv(tmp_path / "out" / "splits.csv").set_index("image_id")
+    assert splits["dx"].value_counts().to_dict() == {"mel": 10, "nv": 3}
+    assert splits.loc["train/mel/001", "dx"] == "mel" and splits.loc["m0", "dx"] == "mel"
+    data = load_dataset(str(tmp_path / "out"))
+    pixels = {row["image_id"]: row["image"].getpixel((8, 6)) for part in data.values() for row in part}
+    for number, place in enumerate(places):
+        name = place.removesuffix(".png")
+        if name in pixels:
+            assert abs(pixels[name][0] - number) < 4, name
+    assert "13 of 13 images have no lesion id" in (tmp_path / "out" / "README.md").read_text()
+
+    extra = class_folders(tmp_path / "extra", "mel/a.png", "nv/b.png", "wart/c.png")
+    error = prepare_data(folder, tmp_path / "out", "--extra_test", f"clinic={extra}", check=2)
+    assert "c: wart" in error and "--on_other_diagnosis skip" in error
+    prepare_data(folder, tmp_path / "out", "--extra_test", f"clinic={extra}", "--on_other_diagnosis", "skip")
+    assert load_dataset(str(tmp_path / "out"))["clinic"]["image_id"] == ["a", "b"]
+
+
+def test_faults_of_class_folders(tmp_path: Path) -> None:
+    names = [f"{dx}/{number}.png" for dx in ("mel", "nv") for number in range(3)]
+    folder, out = class_folders(tmp_path / "folders", *names), tmp_path / "out"
+    shutil.copy(folder / "mel" / "0.png", folder / "nv" / "0.png")
+    assert "one image in two class folders (1)" in prepare_data(folder, out, check=2)
+    class_folders(folder, "mel/more/x.png")
+    assert "images lie at 2 depths" in prepare_data(folder, out, check=2)
+    parts = class_folders(tmp_path / "parts", "part_1/a.png", "part_2/b.png")
+    (parts / "images.ZIP").touch()
+    error = prepare_data(parts, out, check=2)
+    assert "Unpack images.ZIP first" in error and f"(part_1, part_2): --metadata {parts}" in error
+    strange = class_folders(tmp_path / "strange", *(f"{dx}/{dx}{n}.png" for dx in "ab" for n in range(3)))
+    prepare_data(strange, out, "--metadata", strange)
+    assert pd.read_csv(out / "splits.csv")["dx"].unique().tolist() == ["a", "b"]
+    assert "unpack the file" in prepare_data(parts / "images.ZIP", tmp_path / "new", check=2)
+
+
+def test_a_test_set_with_a_class_for_unknown_diagnoses(source: Path, tmp_path: Path) -> None:
+    """As ISIC 2019's: one-hot, with a column UNK, here also with a row that marks nothing."""
+    marks = {"t1": "mel", "t2": "unk", "t3": "unk", "t4": "scc", "t5": ""}
+    folder = class_folders(tmp_path / "test", *(f"{name}.png" for name in marks))
+    labels = ["mel", "nv", "scc", "unk"]
+    rows = [f"{name}," + ",".join(str(float(label == mark)) for label in labels) for name, mark in marks.items()]
+    header = "image," + ",".join(labels).upper()
+    (folder / "GT.CSV").write_text("\n".join([f"{header},score_weight", *(f"{row},0.5" for row in rows)]) + "\n")
+    test = ("--extra_test", f"isic2019={folder}:GT.CSV")
+    error = prepare_data(source, tmp_path / "out", *test, check=2)
+    assert "dx is empty" in error and "t2: unk" in error and "--on_other_diagnosis skip" in error
+    prepare_data(source, tmp_path / "out", *test, "--on_other_diagnosis", "skip")
+    audit = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert audit["extra_tests"]["isic2019"]["n_images"] == 1
+    assert audit["sources"]["isic2019"]["left_out"]["diagnoses"] == {"unk": 2, "scc": 1, "none stated": 1}
 
 
 def test_explore_writes_figures_and_a_page_that_stands_alone(source: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesions.data.splits import apportion, split_by_group
+from lesions.data.splits import apportion, split_by_group, split_into_folds
 from lesions.dataset import SHARES, fingerprint
 from lesions.faults import InputError
 
@@ -68,4 +68,52 @@ def test_too_few_lesions_are_named() -> None:
     table = lesions_like_ham10000(0)
     table = table[(table["dx"] != "df") | (table["lesion_id"].isin(["df3", "df4"]))]
     with pytest.raises(InputError, match="df: 2"):
+        split_by_group(table, 0)
+
+
+def patients(seed: int, count: int) -> pd.DataFrame:
+    """Rows of patients with one to six lesions each, of three diagnoses; each patient tends to one of them."""
+    random = np.random.RandomState(seed)
+    rows = []
+    for patient in range(count):
+        usual = random.choice(["mel", "nv", "bkl"], p=[0.15, 0.65, 0.2])
+        for lesion in range(random.randint(1, 7)):
+            dx = usual if random.uniform() < 0.6 else random.choice(["mel", "nv", "bkl"])
+            rows += [(f"{patient}_{lesion}_{image}", f"{patient}_{lesion}", f"P{patient}", dx) for image in range(2)]
+    return pd.DataFrame(rows, columns=["image_id", "lesion_id", "group_id", "dx"])
+
+
+@pytest.mark.parametrize(("count", "off"), [(14, 0.2), (40, 0.08), (150, 0.03)])
+def test_patients_of_several_diagnoses_stay_whole_and_shares_come_close(count: int, off: float) -> None:
+    table = patients(1, count)
+    table["split"] = split_by_group(table, 42)
+    assert (table.groupby("group_id")["split"].nunique() == 1).all()
+    reached = table.groupby("dx")["split"].value_counts(normalize=True).unstack()
+    assert (reached - pd.Series(SHARES)).abs().max().max() < off
+    shuffled = table.sample(frac=1, random_state=0)
+    assert (split_by_group(shuffled, 42).sort_index() == table["split"]).all()
+    assert (split_by_group(table, 43) != table["split"]).any()
+
+
+def test_patients_in_folds_are_validated_once() -> None:
+    table = patients(2, 60)
+    splits = [split_into_folds(table, 1, 4, fold) for fold in range(4)]
+    assert all((split.eq("test") == splits[0].eq("test")).all() for split in splits)
+    validated = sum(split.eq("validation").astype(int) for split in splits)
+    assert (validated == splits[0].ne("test")).all()
+    assert all(split.groupby(table["group_id"]).nunique().eq(1).all() for split in splits)
+
+
+def test_a_diagnosis_of_too_few_patients_is_named() -> None:
+    table = patients(1, 40)
+    table.loc[table["group_id"].isin(["P0", "P1"]).to_numpy() & table["lesion_id"].str.endswith("_0"), "dx"] = "df"
+    with pytest.raises(InputError, match="df: 2"):
+        split_by_group(table, 0)
+
+
+def test_a_diagnosis_that_a_split_would_lack_is_named() -> None:
+    """Four patients, each without one of four diagnoses: wherever one is a split alone, that one is lacking."""
+    rows = [(f"{patient}{dx}", f"{patient}{dx}", patient, dx) for patient in "abcd" for dx in "abcd" if patient != dx]
+    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "group_id", "dx"])
+    with pytest.raises(InputError, match=r"these splits would lack \(2\):\n  [abcd]: (validation|test)"):
         split_by_group(table, 0)

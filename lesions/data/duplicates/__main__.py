@@ -6,8 +6,9 @@ from pathlib import Path
 from lesions.data.duplicates import search
 from lesions.data.duplicates.contact_sheet import save_contact_sheet
 from lesions.data.duplicates.search import find_pairs
-from lesions.data.metadata import add_paths, find_metadata, read_metadata
+from lesions.data.metadata import add_paths, read_metadata
 from lesions.data.options import CORES
+from lesions.data.table_files import find_metadata
 from lesions.faults import Faults, exits_cleanly
 from lesions.output.files import whole_file
 

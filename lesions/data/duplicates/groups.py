@@ -61,19 +61,24 @@ def joined(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[pairs["dx"] == pairs["other_dx"]]
 
 
-def connect_lesions(lesions: pd.Series, pairs: pd.DataFrame) -> pd.Series:
-    """A number for each of `lesions` (ids, which may repeat), the same for all that `pairs` connect."""
-    names = pd.Index(sorted(lesions.unique()))
-    first, second = names.get_indexer(pairs["lesion_id"]), names.get_indexer(pairs["other_lesion_id"])
+def connect_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """A number for each row of `table`, the same for all whose lesions `pairs` or a patient connect."""
+    names = pd.Index(sorted(table["lesion_id"].unique()))
+    of_patient = table.groupby("patient_id")["lesion_id"].transform("first")
+    first = names.get_indexer([*table["lesion_id"], *pairs["lesion_id"]])
+    second = names.get_indexer([*of_patient, *pairs["other_lesion_id"]])
     known = (first >= 0) & (second >= 0)
     edges = (np.ones(known.sum()), (first[known], second[known]))
     number = connected_components(coo_matrix(edges, shape=(len(names), len(names))), directed=False)[1]
-    return lesions.map(pd.Series(number, index=names))
+    return table["lesion_id"].map(pd.Series(number, index=names))
 
 
 def group_lesions(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
-    """The group of each row: its lesion_id, or the first of the lesion_ids that `pairs` join to it."""
-    return table["lesion_id"].groupby(connect_lesions(table["lesion_id"], joined(pairs))).transform("min")
+    """The group of each row: its patient_id, or the first of the patient_ids that `pairs` or a lesion join to it.
+
+    Without patients, the lesion_id stands in the column patient_id.
+    """
+    return table["patient_id"].groupby(connect_lesions(table, joined(pairs))).transform("min")
 
 
 def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, audit: str) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def describe_merges(table: pd.DataFrame, pairs: pd.DataFrame, audit: str) -> dic
     across = split.loc[kept["image_id"]].to_numpy() != split.loc[kept["other_image_id"]].to_numpy()
     return {
         "audit": audit,
-        "lesions_merged": int(table["lesion_id"].nunique() - table["group_id"].nunique()),
+        "lesions_merged": group_lesions(table, no_merges()).nunique() - table["group_id"].nunique(),
         "pairs_across_splits": int(across.sum()),
         "pairs_with_two_diagnoses": int((kept["dx"] != kept["other_dx"]).sum()),
         "pairs": pairs.to_dict("records"),

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lesions.data.workers import each_image
 from lesions.faults import Faults
-from lesions.images import ADVICE, BadImage, decode, each_image
+from lesions.images import ADVICE, BadImage, decode
 
 SIDE = 224  # pixels of the shorter side to which an image is scaled first
 KEYPOINTS = 400  # at most, per image

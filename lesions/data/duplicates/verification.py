@@ -5,6 +5,8 @@ Affine, not only shift, turn and scale: data sets store photographs in other pro
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lesions.data.duplicates.keypoints import DARK, Keypoints, unit_vectors
+from lesions.data.workers import end_with
 
 MATCH_RATIO = 0.85  # Lowe's test: the best match must be this much nearer than the second
 TOLERANCE = 4.0  # pixels by which a match may miss the common transform
@@ -27,7 +30,8 @@ def score_pairs(keypoints: Keypoints, pairs: NDArray[np.int64], processes: int) 
     """The score of each pair (numbers of images, shape (n, 2)), and 0 where it does not count as evidence."""
     chunks = np.array_split(pairs, max(1, len(pairs) // 1000))
     tasks = (delayed(_verify)(keypoints, chunk) for chunk in chunks)
-    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
+    settings = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
+    with parallel_config(backend="loky", n_jobs=processes, **settings):
         running = Parallel(return_as="generator")(tasks)
         return np.concatenate(list(tqdm(running, total=len(chunks), desc="verifying candidates")))
 

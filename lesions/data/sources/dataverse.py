@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import requests
 
-from lesions.data.metadata import METADATA
 from lesions.data.sources.downloads import check_space, download, get_json, open_session, unpack
+from lesions.data.table_files import METADATA
 from lesions.faults import InputError
 
 DATAVERSE = "https://dataverse.harvard.edu"

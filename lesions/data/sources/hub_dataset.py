@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from lesions.data.metadata import METADATA, Columns, finish_metadata
+from lesions.data.metadata import finish_metadata
+from lesions.data.table_files import METADATA, Columns
 from lesions.faults import InputError
 from lesions.output.files import whole_file
 from lesions.output.places import plain_name
@@ -45,7 +46,7 @@ def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
             _store(row.pop(columns.image), folder / f"{plain_name(name, 'an image_id')}.jpg")
             code = row[columns.label]
             dx = label.int2str(code) if isinstance(label, ClassLabel) and code is not None else code
-            rows.append({**row, "image_id": name, "dx": dx, "lesion_id": row.get(columns.group)})
+            rows.append({**row, "image_id": name, "dx": dx})
     return finish_metadata(folder, pd.DataFrame(rows))
 
 

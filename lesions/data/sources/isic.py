@@ -14,8 +14,9 @@ import requests
 from tqdm import tqdm
 
 from lesions.data.isic_archive import LEVELS, class_of
-from lesions.data.metadata import METADATA, finish_metadata
+from lesions.data.metadata import finish_metadata
 from lesions.data.sources.downloads import THREADS, check_space, download, get_json, open_session
+from lesions.data.table_files import METADATA
 from lesions.faults import Faults, InputError
 
 ISIC_API = "https://api.isic-archive.com/api/v2/"

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lesions.data.metadata import Columns, find_metadata, is_archive_table
 from lesions.data.options import ARCHIVES, HUB, SAMPLE
 from lesions.data.sources import sample
+from lesions.data.table_files import Columns, find_metadata, is_archive_table
 from lesions.diagnoses import CODES
 from lesions.faults import InputError
 
@@ -61,20 +61,23 @@ def open_source(
 
         repo = name.removeprefix(HUB)
         folder = from_hub(repo, Columns(image_column or "image", columns.label, columns.group), cache)
-        yield Source(folder, [find_metadata(folder)], Columns(), None, repo)
+        yield Source(folder, [find_metadata(folder)], Columns(group=columns.group), None, repo)
         return
     folder = _archive(name, cache) if name in ARCHIVES else Path(name)
     if not folder.is_dir():
         raise InputError(
-            f"there is no folder {folder}: --source takes a folder with HAM10000_metadata.csv, or the ISIC Archive's "
-            f"metadata.csv, and the images anywhere below it; {', '.join(ARCHIVES)}; {HUB}REPO; or `{SAMPLE}` for the "
-            "built-in synthetic lesions"
+            f"{'unpack the file' if folder.is_file() else 'there is no folder'} {folder}: --source takes a folder with "
+            "HAM10000_metadata.csv, or the ISIC Archive's metadata.csv, and the images anywhere below it, or with a "
+            f"folder of images for each diagnosis; {', '.join(ARCHIVES)}; {HUB}REPO; or `{SAMPLE}` for the built-in "
+            "synthetic lesions"
         )
     if metadata:
         yield Source(folder, list(metadata), columns, None, folder.resolve().name)
         return
     table = find_metadata(folder)
-    if is_archive_table(table):
+    if table == folder:
+        yield Source(folder, [table], columns, None, folder.resolve().name)
+    elif is_archive_table(table):
         yield Source(folder, [table], columns, CODES, folder.resolve().name, mixed=True)
     else:
         yield Source(folder, [table], columns, CODES, "HAM10000")

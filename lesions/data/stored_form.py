@@ -1,0 +1,99 @@
+"""Brings images to the form in which the data set stores them: JPEG of the pixels alone, in sRGB."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from lesions.images import decode, open_image, read_file
+
+JPEG_QUALITY = 95
+SAME_COLOR = 2  # levels of 255, at most, by which a profile of sRGB itself changes a pixel through rounding
+EOI, SOS, APP0, APP14 = 0xD9, 0xDA, 0xE0, 0xEE  # markers of a JPEG
+NEEDED = {SOS, *range(0xC0, 0xD0), 0xDB, 0xDD} - {0xC8}  # frames and tables; 0xC8 is reserved
+MARKER = re.compile(rb"\xff+([^\x00\xff])")
+SCAN_END = re.compile(rb"\xff(?![\x00\xd0-\xd7\xff])")
+
+
+class Prepared(NamedTuple):
+    """An image as the data set stores it, and the size in pixels that it came in."""
+
+    content: bytes
+    width: int
+    height: int
+
+
+def prepare(path: Path, shorter_side: int) -> Prepared:
+    """The file's image as RGB JPEG bytes, upright, its shorter side at most `shorter_side` pixels, aspect kept.
+
+    Nothing but the image is kept: no metadata, thumbnail or comment, which may name a patient. A color profile is
+    applied: the pixels are sRGB. A JPEG in that form already keeps its pixels: encoding it again would only lose
+    detail. Raises BadImage if it can't be decoded completely.
+    """
+    content = read_file(path)
+    decoded = decode(content)
+    came = decoded.size
+    image = _to_srgb(decoded)
+    scale = shorter_side / min(came)
+    if scale >= 1 and image is decoded and _is_plain_jpeg(content) and (bare := bare_jpeg(content)):
+        return Prepared(bare, *came)
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in came)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    image.info.clear()  # Pillow would write the comment
+    encoded = BytesIO()
+    image.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    return Prepared(encoded.getvalue(), *came)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """The RGB `image` with its color profile applied; `image` itself where that changes next to nothing, and where
+    the profile is broken or not of RGB."""
+    if not (profile := image.info.get("icc_profile")):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if source.profile.xcolor_space.strip() != "RGB":
+            return image
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    assert converted is not None  # it is None only for a conversion in place
+    differs = np.abs(np.asarray(converted, np.int16) - np.asarray(image, np.int16)).max()
+    return converted if differs > SAME_COLOR else image
+
+
+def bare_jpeg(content: bytes) -> bytes | None:
+    """The JPEG `content` with only the segments that its pixels need (ITU T.81, annex B), up to its end; None if it
+    is not built as the standard says."""
+    parts, at = [b"\xff\xd8"], 2
+    while found := MARKER.match(content, at):
+        marker, at = found[1][0], found.end()
+        if marker == EOI:
+            return b"".join([*parts, b"\xff\xd9"])
+        body = content[at + 2 : at + int.from_bytes(content[at : at + 2])]
+        at += 2 + len(body)
+        if marker == APP0 and body.startswith(b"JFIF\0"):
+            body = body[:12] + b"\0\0"  # without its thumbnail
+        elif marker == APP14 and body.startswith(b"Adobe"):
+            body = body[:12]  # how the colors are stored
+        elif marker not in NEEDED:
+            continue
+        parts.append(bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2) + body)
+        if marker == SOS:
+            if not (end := SCAN_END.search(content, at)):
+                return None
+            parts.append(content[at : end.start()])
+            at = end.start()
+    return None
+
+
+def _is_plain_jpeg(content: bytes) -> bool:
+    with open_image(content) as image:
+        upright = image.getexif().get(0x0112, 1) == 1
+        return image.format == "JPEG" and image.mode == "RGB" and upright

@@ -1,0 +1,89 @@
+"""Worker processes: they end with the command, and a killed one ends the command with one clear error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT
+
+from lesions.faults import killed_worker
+
+# Each starts workers that wait, and says so when they all run.
+BODIES = {
+    "reading images": """
+from lesions.data.workers import each_image
+list(each_image(task, [Path(str(n)) for n in range(64)], 2, "reading"))
+""",
+    "searching copies": """
+from lesions.data.duplicates import verification
+verification._verify = task
+verification.score_pairs(None, np.zeros((4000, 2), np.int64), 2)
+""",
+}
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from lesions.faults import exits_cleanly
+
+def task(*arguments):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(600)
+
+@exits_cleanly
+def main():
+    {body}
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture(params=BODIES)
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """The command, and the ids of its workers, all at work."""
+    program, seen = tmp_path / "program.py", tmp_path / "seen"
+    seen.mkdir()
+    program.write_text(PROGRAM.format(body=BODIES[request.param].strip().replace("\n", "\n    ")))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOKY_PICKLER": "cloudpickle"}
+    process = subprocess.Popen([sys.executable, program, seen], cwd=ROOT, env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    while len(workers := [int(path.name) for path in seen.iterdir()]) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    yield process, workers
+    for process_id in (process.pid, *workers):
+        if psutil.pid_exists(process_id):
+            os.kill(process_id, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_command(running: tuple[subprocess.Popen[str], list[int]], number: int) -> None:
+    process, workers = running
+    process.send_signal(number)
+    process.communicate()  # a reader, like `tee`, that waits until nobody can write any more
+    assert process.returncode == -number
+    assert not [worker for worker in workers if psutil.pid_exists(worker)]
+
+
+def test_a_killed_worker_is_one_clear_error(running: tuple[subprocess.Popen[str], list[int]]) -> None:
+    process, workers = running
+    os.kill(workers[0], signal.SIGKILL)
+    error = process.communicate()[1]
+    assert process.returncode == 2 and "Traceback" not in error
+    assert "error: a worker process was killed, as the system does where memory runs out" in error
+    assert not [worker for worker in workers if psutil.pid_exists(worker)]
+
+
+def test_what_torch_says_of_a_killed_worker() -> None:
+    killed = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    assert "--dataloader_num_workers 0" in str(killed_worker(killed))
+    assert killed_worker(RuntimeError("Caught ValueError in DataLoader worker process 0.")) is None
