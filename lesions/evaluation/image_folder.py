@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from lesions.faults import Faults, InputError
-from lesions.images import SUFFIXES, BadImage, decode, find_images
+from lesions.images import BadImage, decode, find_images
 
 
 class ImageFolder:
@@ -29,7 +29,7 @@ class ImageFolder:
         self.raise_if_broken()
         self.names = sorted(self.paths)
         if not self.names:
-            raise InputError(f"{place} holds no image ({', '.join(sorted(SUFFIXES))})")
+            raise InputError(f"{place} holds no image (.jpg, .jpeg or .png)")
 
     def raise_if_broken(self) -> None:
         for places in self.faults.by_kind.values():

@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 
 from lesions.faults import Faults, InputError
 
+LONGEST_NAME = 200  # bytes in UTF-8; file systems take 255, of which a partial file's name needs some
+
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
@@ -90,11 +92,18 @@ def _matches(relative: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
+def is_plain(name: str) -> bool:
+    """Whether `name` is the name of one file, on any system, and leads nowhere else."""
+    reserved = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE)  # devices of Windows
+    odd = re.search(r"[/\\:\x00-\x1f\x7f\ud800-\udfff]", name)
+    return bool(name) and name[-1] not in ". " and not odd and not reserved and len(name.encode()) <= LONGEST_NAME
+
+
 def plain_name(name: str, what: str) -> str:
     """`name`, made sure that it is the name of one file and leads nowhere else: for names that come from outside.
 
     Raises InputError, which calls it `what`.
     """
-    if name in ("", ".", "..") or re.search(r"[/\\:\x00-\x1f\x7f]", name):
+    if not is_plain(name):
         raise InputError(f"{what} is {name!r}, which is not a plain file name; nothing was written there")
     return name

@@ -1,32 +1,42 @@
-"""Downloads that show progress, resume where they stopped, wait when asked to, and appear whole or not at all."""
+"""Downloads that show progress, resume where they stopped, wait when asked to, and end: whole, or with an error."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
+import itertools
+import json
 import time
-import zipfile
-from collections.abc import Callable, Collection
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util import Retry
 
 from lesions.faults import InputError
-from lesions.output.files import whole_folder
 
 ATTEMPTS = 6  # to get one answer, and to complete one file, each time from where the last one stopped
+SILENT_ATTEMPTS = 2  # if no answer comes at all
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
+LONGEST_PAUSE = 600  # seconds, if the server asks for a longer one
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
+SLOWEST = 1000  # bytes per second, on average after the first minute
 THREADS = 8  # downloads at a time, if there are many small ones
 CHUNK = 1 << 16  # bytes; what an interruption loses at most
+LARGEST_ANSWER = 64 << 20  # bytes of JSON
 BUSY = (429, 500, 502, 503, 504)
 
 Result = TypeVar("Result")
+
+
+def cache_folder(cache: Path, name: str, *sources: str) -> Path:
+    """The folder in `cache` of what is downloaded from these `sources`: a server, and what it is asked for."""
+    return cache / f"{name}-{hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:8]}"
 
 
 def open_session() -> requests.Session:
@@ -34,9 +44,11 @@ def open_session() -> requests.Session:
     retry = Retry(
         ATTEMPTS - 1,
         connect=1,
+        read=False,  # `until_complete` repeats these
         status_forcelist=BUSY,
         backoff_factor=PAUSE,
         respect_retry_after_header=True,
+        retry_after_max=LONGEST_PAUSE,
         raise_on_status=False,  # the last answer says why
     )
     session = requests.Session()
@@ -57,8 +69,10 @@ def until_complete(what: str, attempt: Callable[[], Result], login: str = "", bu
         except requests.RequestException as error:
             status = error.response.status_code if error.response is not None else None
             unreachable = isinstance(getattr(error.args[0] if error.args else None, "reason", None), NewConnectionError)
-            hopeless = unreachable if status is None else status not in busy
-            if hopeless or number == ATTEMPTS - 1:
+            wrong_address = isinstance(error, ValueError)
+            hopeless = unreachable or wrong_address if status is None else status not in busy
+            silent = isinstance(error, requests.Timeout) and number == SILENT_ATTEMPTS - 1
+            if hopeless or silent or number == ATTEMPTS - 1:
                 raise InputError(_explain(what, error, status, login)) from error
         time.sleep(PAUSE * 2**number)
     raise AssertionError("not reached")
@@ -78,31 +92,74 @@ def _explain(what: str, error: Exception, status: int | None, login: str) -> str
 
 
 def get_json(session: requests.Session, url: str, what: str) -> Any:
-    """The JSON that `url` answers with."""
+    """The JSON that `url` answers with. Raises InputError, which calls it `what`."""
 
-    def attempt() -> Any:
-        answer = session.get(url, timeout=TIMEOUT)
-        answer.raise_for_status()
-        return answer.json()
+    def attempt() -> bytes:
+        with session.get(url, stream=True, timeout=TIMEOUT) as answer:
+            return b"".join(_pieces(answer, what, LARGEST_ANSWER))
 
-    return until_complete(what, attempt)
+    content = until_complete(what, attempt)
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{what}: {_host(url)} answered with something else than JSON: {content[:80]!r}") from error
+
+
+@contextmanager
+def expected_form(what: str) -> Iterator[None]:
+    """Turns what an answer raises that lacks what it should hold into an InputError, which calls it `what`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{what} is described in another form than this program knows ({reason}); take another --source"
+        ) from error
+
+
+def _pieces(answer: requests.Response, what: str, largest: int) -> Iterator[bytes]:
+    """The body of an answer as it arrives. Raises RequestException if it stops early or is too slow, and InputError if
+    it is a web page or has more than `largest` bytes: then it is not what was asked for."""
+    answer.raise_for_status()
+    if answer.headers.get("Content-Type", "").startswith("text/html"):
+        raise InputError(
+            f"{what} could not be downloaded: {_host(answer.url)} answered with a web page. Open it in a browser: "
+            "your network may want a login. Then run the same command again"
+        )
+    started, arrived = time.monotonic(), 0
+    try:
+        while piece := answer.raw.read1(CHUNK, decode_content=True):
+            arrived += len(piece)
+            if arrived > largest:
+                raise InputError(
+                    f"{what} arrived damaged: it has more than {largest} bytes; run the same command again"
+                )
+            yield piece
+            if time.monotonic() - started > TIMEOUT[1] + arrived / SLOWEST:
+                raise requests.ConnectionError(f"{arrived} bytes arrived in {time.monotonic() - started:.0f} seconds")
+    except HTTPError as error:
+        raise requests.ConnectionError(f"the connection ended after {arrived} bytes: {error}") from error
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
 
 
 def download(
-    session: requests.Session, url: str, path: Path, size: int | None = None, md5: str | None = None, show: bool = False
+    session: requests.Session, url: str, path: Path, size: int, md5: str | None = None, show: bool = False
 ) -> None:
     """Fetches `url` to `path`, unless it is there already; resumes what an earlier run left of it.
 
-    A file takes its place once it has `size` bytes and the checksum `md5`, if these are known. `show` draws a
+    A file takes its place once it has `size` bytes and the checksum `md5`, if that is known. `show` draws a
     progress bar. Raises InputError.
     """
-    if path.is_file() and size in (None, path.stat().st_size):
+    if path.is_file() and path.stat().st_size == size:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     until_complete(path.name, lambda: _fetch(session, url, partial, size, show))
     wrong = None
-    if size is not None and partial.stat().st_size != size:
+    if partial.stat().st_size != size:
         wrong = f"has {partial.stat().st_size} bytes and should have {size}"
     elif md5 and _md5(partial) != md5:
         wrong = f"has not the MD5 checksum {md5}"
@@ -112,9 +169,9 @@ def download(
     partial.replace(path)
 
 
-def _fetch(session: requests.Session, url: str, partial: Path, size: int | None, show: bool) -> None:
+def _fetch(session: requests.Session, url: str, partial: Path, size: int, show: bool) -> None:
     have = partial.stat().st_size if partial.is_file() else 0
-    if size is not None and have >= size:
+    if have >= size and partial.is_file():
         return
     # Without compression, so that the announced length is that of the file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -122,46 +179,16 @@ def _fetch(session: requests.Session, url: str, partial: Path, size: int | None,
         if answer.status_code == 416:  # the part is complete already, or of another file
             partial.unlink()
             raise requests.ConnectionError("the part that an earlier run left does not fit")
-        answer.raise_for_status()
         have = have if answer.status_code == 206 else 0
-        label = partial.stem
-        bar = tqdm(total=size, initial=have, desc=label, unit="B", unit_scale=True, disable=not show)
+        pieces = _pieces(answer, partial.stem, size - have)
+        first = next(pieces, b"")  # before an answer that is something else takes the place of what is here
+        bar = tqdm(total=size, initial=have, desc=partial.stem, unit="B", unit_scale=True, disable=not show)
         with partial.open("ab" if have else "wb") as file, bar:
-            for chunk in answer.iter_content(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-    announced = answer.headers.get("Content-Length")
-    arrived = partial.stat().st_size - have
-    if announced is not None and arrived != int(announced):
-        raise requests.ConnectionError(f"the connection ended after {arrived} of {announced} bytes")
+            for piece in itertools.chain([first], pieces):
+                file.write(piece)
+                bar.update(len(piece))
 
 
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def check_space(folder: Path, size: int) -> None:
-    """Raises InputError if the disk of `folder` has no room for `size` more bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise InputError(
-            f"{folder} has {free / 1e9:.1f} GB free, and the download needs {size / 1e9:.1f} GB; "
-            "make room, or give another --cache_dir"
-        )
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a ZIP file to the new folder `folder`, whole or not at all. Raises InputError for one that is damaged
-    or has a member that is a link or would land outside `folder`."""
-    try:
-        with zipfile.ZipFile(archive) as opened, whole_folder(folder) as partial:
-            for member in tqdm(opened.infolist(), desc=f"unpacking {archive.name}", unit="file"):
-                path = PurePosixPath(member.filename.replace("\\", "/"))
-                is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-                if path.is_absolute() or ".." in path.parts or ":" in member.filename or is_link:
-                    raise InputError(f"{archive} holds {member.filename!r}, which would land outside; nothing was kept")
-                opened.extract(member, partial)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{archive} is damaged ({error}); delete it and run the same command again") from error
