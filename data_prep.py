@@ -45,7 +45,7 @@ def main() -> None:
     destination = Destination(options.hub_dataset_id, "dataset", options.private) if options.hub_dataset_id else None
     if destination:
         check_access(destination)
-    columns = options.image_column, options.label_column, options.group_column
+    columns = options.image_column, options.label_column, options.group_column, options.dataset_config
     with alone(options.output), open_source(options.source, options.cache_dir, options.metadata, *columns) as source:
         table, classes, left_out = read_tables(source, options)
         paths = dict(zip(table["image_id"], table["path"], strict=True))

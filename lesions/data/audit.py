@@ -128,6 +128,8 @@ def summary(audit: dict[str, Any]) -> Iterator[str]:
     for dx, row in audit["split"]["classes"].items():
         yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names)
     yield from _reached(audit["split"])
+    if unlabeled := audit["sources"][audit["source"]["title"]]["left_out"]["diagnoses"].get("unlabeled"):
+        yield f"{unlabeled} images have no label and were left out"
     for name, test in audit["extra_tests"].items():
         out, other = len(test["left_out"]), sum(audit["sources"][name]["left_out"]["diagnoses"].values())
         yield f"{name}: {test['n_images']} images; {out} left out because their lesions are in the data set" + (

@@ -82,6 +82,10 @@ class Options:
             "have several diagnoses; then the shares of the diagnoses in the splits differ more"
         },
     )
+    dataset_config: str | None = field(
+        default=None,
+        metadata={"help": f"which configuration of {HUB}REPO, if it has several and no default", "metavar": "NAME"},
+    )
     extra_train: list[ExtraSet] = field(
         default_factory=list,
         metadata={
@@ -164,6 +168,8 @@ class Options:
             raise ValueError("--push_to_hub and --hub_dataset_id go together")
         if self.metadata and self.source in (SAMPLE, *ARCHIVES):
             raise ValueError("--metadata needs a folder as --source")
+        if self.dataset_config and not self.source.startswith(HUB):
+            raise ValueError(f"--dataset_config needs {HUB}REPO as --source")
         for extras, option in ((self.extra_test, "--extra_test"), (self.extra_train, "--extra_train")):
             names = [extra.name for extra in extras]
             if repeated := {name for name in names if names.count(name) > 1}:

@@ -18,7 +18,7 @@ from lesions.images import ADVICE
 def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[str], list[LeftOut]]:
     """One table of all images, with the `path` of each and its `split` if it already has one; the diagnoses; and the
     images that are left out. Raises InputError that names every fault."""
-    faults, left_out = Faults(), list[LeftOut]()
+    faults, left_out = Faults(), [*source.left_out]
     mixed = left_out if source.mixed or options.on_other_diagnosis == "skip" else None
     table = read_metadata(source.tables, faults, source.columns, source.classes, mixed, source.title)
     table = add_paths(table, source.folder, faults).assign(split=UNDIVIDED, source=source.title)

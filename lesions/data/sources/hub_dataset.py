@@ -1,56 +1,183 @@
-"""Any image data set of the Hub, stored as a folder of images with a metadata table.
+"""Any image data set of the Hub, laid out as a folder of images with a metadata table.
 
-The table is written last: a folder that has one is complete, and the network is not asked again.
+The Hub's own cache keeps the download. What is made of it here depends on its content and on the options, so it is
+made for one run and removed afterwards: no later run can be given what an earlier one made.
 """
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tqdm import tqdm
 
+from lesions.data.left_out import DIAGNOSIS, UNREADABLE, LeftOut
 from lesions.data.metadata import finish_metadata
-from lesions.data.table_files import METADATA, Columns
-from lesions.faults import InputError
-from lesions.output.files import whole_file
+from lesions.data.sources.archives import check_archive
+from lesions.data.table_files import Columns
+from lesions.faults import DISK_FULL, Faults, InputError, refused_file
+from lesions.hub import local_folder, public_name, revision_of
+from lesions.images import image_id, is_file_inside
 from lesions.output.places import plain_name
 
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
 
-def from_hub(repo: str, columns: Columns, cache: Path) -> Path:
-    """A data set of the Hub with an image column and a diagnosis, all its splits together. Raises InputError.
+UNLABELED = -1  # what the Hub's data sets put where a label is not public
+STORED = ("binary", "large_binary", "string", "large_string")  # of a column of images: their bytes, or their paths
+COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar")
 
-    `columns.image` names the image column. The image ids come from a column `image_id`, or else from the row numbers.
+
+@dataclass
+class HubFolder:
+    """A data set of the Hub as a folder with HAM10000_metadata.csv, and the rows that are not in it."""
+
+    folder: Path
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+@contextmanager
+def from_hub(repo: str, columns: Columns, cache: Path, config: str | None = None) -> Iterator[HubFolder]:
+    """Yields a data set of the Hub, all splits of one configuration together, until the block ends.
+
+    `columns.image` names the image column: images, their bytes, or paths inside the data set. The image ids come from
+    a column `image_id`, or else from the row numbers. Rows without an image or a diagnosis are left out.
+    Raises InputError.
     """
-    from datasets import ClassLabel, Image, load_dataset
-
-    from lesions.hub import local_folder
-
     snapshot = local_folder(repo, "dataset", everything=True)
-    folder = cache / "hub" / repo.replace("/", "--") / snapshot.name
-    if (folder / METADATA).is_file():
-        return folder
-    rows: list[dict[str, Any]] = []
-    for split, part in load_dataset(str(snapshot)).items():
-        missing = [name for name in (columns.image, columns.label) if name not in part.features]
-        if missing or not isinstance(part.features[columns.image], Image):
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="hub-", dir=cache) as place:
+        made, rows, faults = HubFolder(Path(place, "images")), list[dict[str, Any]](), Faults()
+        made.folder.mkdir()
+        own = [*_own_folders(snapshot), Path(place)]  # in which `datasets` unpacks archives of the data set
+        for split, part in _load(repo, snapshot, config, Path(place, "datasets")).items():
+            encoded = _only_needed(repo, part, columns)
+            for number, row in enumerate(tqdm(encoded, desc=f"reading {split}", unit="image")):
+                where = f"{split}, row {number}"
+                content = _content(row.pop(columns.image), snapshot, own, where, faults)
+                row = {key: _named(encoded.features[key], value, where, faults) for key, value in row.items()}
+                name = image_id(str(row.get("image_id") or f"{split}_{number:06d}"))
+                dx = row[columns.label]
+                if content and dx is not None:
+                    (made.folder / f"{plain_name(name, 'an image_id')}.jpg").write_bytes(content)
+                    rows.append({**row, "image_id": name, "dx": dx})
+                else:
+                    kind, why = (DIAGNOSIS, "unlabeled") if content else (UNREADABLE, "its row has no image")
+                    made.left_out.append(LeftOut(name, "", public_name(repo), kind, why))
+        faults.raise_if_any(f"{repo} itself has to be corrected; nothing was written")
+        if not rows:
+            raise InputError(f"{repo}: no row has both an image in {columns.image} and a label in {columns.label}")
+        finish_metadata(made.folder, pd.DataFrame(rows))
+        yield made
+
+
+def _own_folders(snapshot: Path) -> list[Path]:
+    """The folders in which the data set's own files lie. Those of a snapshot are links to the blobs beside it."""
+    return [snapshot, snapshot.parents[1] / "blobs"] if revision_of(snapshot) else [snapshot]
+
+
+def _load(repo: str, snapshot: Path, config: str | None, cache: Path) -> DatasetDict:
+    """The splits of one configuration, read from files of the data set alone. Raises InputError."""
+    from datasets import get_dataset_config_names, get_dataset_default_config_name, load_dataset_builder
+
+    path = str(snapshot)
+    with _clear_errors(repo, snapshot):
+        names = get_dataset_config_names(path)
+        default = get_dataset_default_config_name(path) or (names[0] if len(names) == 1 else None)
+        if (config or default) not in names:
             raise InputError(
-                f"{repo} has no image column {columns.image} or no column {columns.label}; it has "
-                f"{', '.join(part.features)}: name them with --image_column, --label_column and --group_column"
+                f"{repo} has {f'no configuration {config}' if config else 'several configurations'}: choose one of "
+                f"{', '.join(names)} with --dataset_config"
             )
-        label = part.features[columns.label]
-        encoded = part.cast_column(columns.image, Image(decode=False))
-        for number, row in enumerate(tqdm(encoded, desc=f"reading {split}", unit="image")):
-            name = str(row.get("image_id") or f"{split}_{number:06d}")
-            _store(row.pop(columns.image), folder / f"{plain_name(name, 'an image_id')}.jpg")
-            code = row[columns.label]
-            dx = label.int2str(code) if isinstance(label, ClassLabel) and code is not None else code
-            rows.append({**row, "image_id": name, "dx": dx})
-    return finish_metadata(folder, pd.DataFrame(rows))
+        builder = load_dataset_builder(path, config or default, cache_dir=str(cache))
+        files = [Path(file) for files in builder.config.data_files.values() for file in files]
+        _check_files(repo, snapshot, files, cache)
+        builder.download_and_prepare()
+        return builder.as_dataset()
 
 
-def _store(image: dict[str, Any], path: Path) -> None:
-    content = image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
-    with whole_file(path) as partial:
-        partial.write_bytes(content)
+def _check_files(repo: str, snapshot: Path, files: list[Path], cache: Path) -> None:
+    """Raises InputError for files that a card names and that are not the data set's own, and for archives that would
+    fill the disk: `datasets` unpacks them unseen."""
+    faults, own = Faults(), _own_folders(snapshot)
+    for file in files:
+        if not (file.is_relative_to(snapshot.resolve()) and any(is_file_inside(file, folder) for folder in own)):
+            faults.add("not a file of the data set", str(file))
+        elif zipfile.is_zipfile(file):
+            check_archive(file, cache)
+        elif file.suffix.lower() in COMPRESSED:
+            faults.add("compressed, so that its size is not known: unpack it, and give hub:FOLDER", str(file))
+    faults.raise_if_any(f"{repo} can't be used as it is")
+
+
+@contextmanager
+def _clear_errors(repo: str, snapshot: Path) -> Iterator[None]:
+    """Turns whatever `datasets` raises into an InputError: files that are damaged, or not what they say they are,
+    break it in ways of every type. Errors of the system, such as a full disk, stay what they are."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if (refused := refused_file(error)) and refused.errno in DISK_FULL:
+            raise
+        if scripts := sorted(path.name for path in snapshot.glob("*.py")):
+            raise InputError(
+                f"{repo} is read by a program of its own ({', '.join(scripts)}), which is never run. The Hub may have "
+                f"it as Parquet: `hf download --repo-type dataset {repo} --revision refs/convert/parquet --local-dir "
+                "FOLDER`, then --source hub:FOLDER"
+            ) from error
+        text = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise InputError(f"{repo} can't be read as a data set ({type(error).__name__}: {text})") from error
+
+
+def _only_needed(repo: str, part: Dataset, columns: Columns) -> Dataset:
+    """The image column, not decoded, and the columns of single values. Raises InputError if these lack what is asked
+    for."""
+    from datasets import ClassLabel, Image, Value
+
+    single = [name for name, kind in part.features.items() if isinstance(kind, (ClassLabel, Value))]
+    kind = part.features.get(columns.image)
+    stored = isinstance(kind, Image) or (isinstance(kind, Value) and kind.dtype in STORED)
+    if not (stored or (isinstance(kind, dict) and kind.keys() & {"bytes", "path"})) or columns.label not in single:
+        raise InputError(
+            f"{repo} has no image column {columns.image} or no column {columns.label} of labels; it has "
+            f"{', '.join(part.features)}: name them with --image_column, --label_column and --group_column"
+        )
+    part = part.select_columns(list(dict.fromkeys([columns.image, *single])))
+    return part.cast_column(columns.image, Image(decode=False))
+
+
+def _named(feature: Any, value: Any, where: str, faults: Faults) -> Any:
+    """`value` with the name of its class for its number; None if it has none."""
+    from datasets import ClassLabel
+
+    if value in (None, "", UNLABELED) or value != value:
+        return None
+    if not isinstance(feature, ClassLabel):
+        return value
+    if not 0 <= value < feature.num_classes:
+        faults.add(f"label outside the {feature.num_classes} classes", f"{where}: {value}")
+        return None
+    return feature.names[value]
+
+
+def _content(
+    image: Mapping[str, Any] | None, snapshot: Path, own: list[Path], where: str, faults: Faults
+) -> bytes | None:
+    """The image's encoded bytes; None if the row has none. A path may lead to files of the data set alone."""
+    if image is None:
+        return None
+    if image["bytes"] or not image["path"]:
+        return image["bytes"]
+    path = snapshot / image["path"]
+    if not any(is_file_inside(path, folder) for folder in own):
+        faults.add("image that is not a file of the data set", f"{where}: {image['path']}")
+        return None
+    return path.read_bytes()

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lesions.data.left_out import LeftOut
 from lesions.data.options import ARCHIVES, HUB, SAMPLE
 from lesions.data.sources import sample
 from lesions.data.table_files import Columns, find_metadata, is_archive_table
@@ -29,6 +30,7 @@ class Source:
     title: str
     synthetic: bool = False
     mixed: bool = False  # the table may hold other image types and diagnoses, which are left out and counted
+    left_out: Sequence[LeftOut] = ()  # what the tables lack already
 
     def describe(self) -> dict[str, Any]:
         """What audit.json and the cards say of it."""
@@ -43,11 +45,13 @@ def open_source(
     image_column: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
+    config: str | None = None,
 ) -> Iterator[Source]:
     """Yields the source called `name`: a folder, `sample`, `kaggle`, `isic`, `dataverse` or `hub:REPO`.
 
     With `metadata` or from the Hub it may be any data set, with its own diagnoses; otherwise it is HAM10000.
-    Downloads are kept in `cache`; the synthetic sample is removed afterwards. Raises InputError.
+    `config` names the configuration of a data set of the Hub. Downloads are kept in `cache`; the synthetic sample, and
+    what is made of a data set of the Hub, are removed afterwards. Raises InputError.
     """
     columns = Columns(image_column or Columns.image, label_column or Columns.label, group_column or Columns.group)
     if name == SAMPLE:
@@ -58,10 +62,13 @@ def open_source(
         return
     if name.startswith(HUB):
         from lesions.data.sources.hub_dataset import from_hub
+        from lesions.hub import public_name
 
         repo = name.removeprefix(HUB)
-        folder = from_hub(repo, Columns(image_column or "image", columns.label, columns.group), cache)
-        yield Source(folder, [find_metadata(folder)], Columns(group=columns.group), None, repo)
+        hub_columns = Columns(image_column or "image", columns.label, columns.group)
+        with from_hub(repo, hub_columns, cache, config) as made:
+            tables, title = [find_metadata(made.folder)], public_name(repo)
+            yield Source(made.folder, tables, Columns(group=columns.group), None, title, left_out=made.left_out)
         return
     folder = _archive(name, cache) if name in ARCHIVES else Path(name)
     if not folder.is_dir():
