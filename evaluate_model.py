@@ -34,7 +34,7 @@ class EvaluateOptions:
     dataset: str | None = field(default=None, metadata={"help": "folder that data_prep.py wrote, or a Hub id"})
     images: Path | None = field(
         default=None,
-        metadata={"help": "an image, or a folder with images at any depth (.jpg, .jpeg, .png)", "metavar": "PATH"},
+        metadata={"help": "an image, or a folder with images at any depth", "metavar": "PATH"},
     )
     compare: list[Path] | None = field(
         default=None,
@@ -73,6 +73,13 @@ class EvaluateOptions:
             "--ground_truth goes with --images; a --dataset has its own": ground_truth_alone,
             "--output is required: there is no run folder to put the results into": self.model and homeless,
         }
+        if self.ground_truth and self.images and self.output:
+            place, images = self.output.resolve(), self.images.resolve()
+            written = [place / "ground_truth.csv", place / "predictions.csv"]
+            faults |= {
+                "--output would replace the file --ground_truth; give another": self.ground_truth.resolve() in written,
+                "--output lies in --images, where its figures would be images": place.is_relative_to(images),
+            }
         return [fault for fault, found in faults.items() if found]
 
     @property
@@ -94,6 +101,8 @@ def parse_options() -> tuple[EvaluateOptions, MeasureOptions]:
         faults.append("--batch_size must be at least 1")
     if not 0 < how.prevalence < 1:
         faults.append("--prevalence is a share: above 0 and below 1")
+    if how.robustness is not None and how.robustness < 0:
+        faults.append("--robustness is a number of images, or 0 for all")
     if faults:
         parser.error("\n".join(faults))
     return what, how
@@ -130,12 +139,11 @@ def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) ->
     from lesions.ground_truth import write_predictions
     from lesions.model.familiarity import find_unfamiliar
     from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image
-    from lesions.run_folder import record_of
 
-    images, predictor = ImageFolder(place), Predictor.of(model, how.backend)
+    images, predictor = ImageFolder(place), Predictor.of(model, how)
     answers = predictor.probabilities(images, how.batch_size)
     images.raise_if_broken()
-    probabilities, record = answers.probabilities, record_of(predictor.folder) or {}
+    probabilities, record = answers.probabilities, predictor.record
     unfamiliar = find_unfamiliar(record.get("familiarity"), predictor.familiarity, answers.features)
     if output:
         write_predictions(output / "predictions.csv", images.names, probabilities, predictor.labels)

@@ -122,6 +122,7 @@ def build_trainer(
     from lesions.model.inputs import LesionImages, collate
     from lesions.model.loading import load_for_training, load_processor
     from lesions.model.resolution import see_whole_image, take_images_of
+    from lesions.output.plain_text import one_line
     from lesions.run_folder import record_of
     from lesions.training.augmentation import Augmentation
     from lesions.training.class_weights import class_weights, count_labels
@@ -158,8 +159,8 @@ def build_trainer(
     )
     malignant = malignant_among(labels, options.malignant)
     if malignant is None:
-        print(f"no malignant-or-not answer: {why_unknown(labels)}")
-    print("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items()))
+        print(one_line(f"no malignant-or-not answer: {why_unknown(labels)}"))
+    print(one_line("class weights: " + ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items())))
     return trainer, {
         **describe_model(options, trainer, None if options.from_scratch else record_of(folder)),
         "dataset": describe_dataset(options.dataset, dataset),

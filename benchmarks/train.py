@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import (
-    AutoConfig,
     AutoModelForImageClassification,
     DeiTForImageClassification,
     Trainer,
@@ -109,9 +108,13 @@ def the_plain_way(options: argparse.Namespace, output: str, **more: Any) -> Trai
     two_tokens = read_config(folder).model_type == "deit"
     kind = DeiTForImageClassification if two_tokens else AutoModelForImageClassification
     if options.from_scratch:
-        model = kind._from_config(AutoConfig.from_pretrained(folder, num_labels=len(labels)), dtype=torch.float32)
+        config = read_config(folder)
+        config.num_labels = len(labels)
+        model = kind._from_config(config, dtype=torch.float32)
     else:
-        model = kind.from_pretrained(folder, dtype=torch.float32, num_labels=len(labels), ignore_mismatched_sizes=True)
+        model = kind.from_pretrained(
+            folder, dtype=torch.float32, num_labels=len(labels), ignore_mismatched_sizes=True, trust_remote_code=False
+        )
 
     def transform(rows: dict[str, list]) -> dict[str, Any]:
         images = processor([image.convert("RGB") for image in rows["image"]], return_tensors="pt")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
 
-from lesions.faults import Faults, InputError
+from typing_extensions import TypedDict
+
+from lesions.faults import Faults, InputError, refused_file
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.output.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 NEEDED_COLUMNS = ("image", "label", "image_id", "lesion_id")
@@ -20,7 +22,7 @@ NEEDED_COLUMNS = ("image", "label", "image_id", "lesion_id")
 
 def load_splits(name: str, *needed: str) -> DatasetDict:
     """The data set `name` (folder or Hub id) with at least the splits `needed`. Raises InputError."""
-    from datasets import ClassLabel, load_dataset
+    from datasets import ClassLabel, Image, load_dataset
 
     folder = local_folder(name, "dataset")
     if "::" in str(folder):
@@ -33,17 +35,47 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
         raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")
     # Not `load_dataset(folder)`: if a card lists its files, datasets 5.2 serves its cached copy of an older data set
     # at the same path. It does look at files that are named one by one.
-    dataset = load_dataset("parquet", data_files=files)
+    try:
+        dataset = load_dataset("parquet", data_files=files)
+    except Exception as error:
+        if refused_file(error):
+            raise
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise InputError(f"the Parquet files of {name} can't be read ({reason}); make the data set again") from error
 
     faults = Faults()
     faults.add(f"split missing (there are {', '.join(dataset)})", *(split for split in needed if split not in dataset))
     for split in dataset:
         features = dataset[split].features
         faults.add(f"column missing in split {split}", *(column for column in NEEDED_COLUMNS if column not in features))
-        if "label" in features and not isinstance(features["label"], ClassLabel):
-            faults.add("label is not a ClassLabel, so its names are unknown", f"split {split}")
+        for column, kind in (("label", ClassLabel), ("image", Image)):
+            if column in features and not isinstance(features[column], kind):
+                faults.add(f"{column} is not of the type {kind.__name__}", f"split {split}")
+    faults.raise_if_any(f"{name} is not a data set that data_prep.py made; see its --help")
+    for split in needed:
+        for kind, rows in _unusable_rows(dataset[split]).items():
+            faults.add(f"{kind}, in split {split}", *rows)
     faults.raise_if_any(f"{name} is not a data set that data_prep.py made; see its --help")
     return dataset
+
+
+def _unusable_rows(part: Dataset) -> dict[str, list[str]]:
+    """The ids of the rows, by kind of fault, that can't be learned from or measured on. The Hub gives unlabeled images
+    the label -1, and an image without bytes may name any file of this machine."""
+    from pyarrow import compute
+
+    columns = {name: part.data.column(name) for name in NEEDED_COLUMNS}
+    count = part.features["label"].num_classes
+    texts = {name: columns[name].to_pylist() for name in ("image_id", "lesion_id")}
+    empty = compute.is_null(compute.struct_field(columns["image"], "bytes")).to_pylist()
+    labeled = [label is not None and 0 <= label < count for label in columns["label"].to_pylist()]
+    faults = {
+        "row without a label (none, -1, or beyond the names of the labels)": [not known for known in labeled],
+        "row without the bytes of its image": empty,
+        **{f"row without {name}": [not isinstance(text, str) for text in texts[name]] for name in texts},
+    }
+    names = [name or f"row {number}" for number, name in enumerate(texts["image_id"])]
+    return {kind: [str(name) for name, bad in zip(names, found, strict=True) if bad] for kind, found in faults.items()}
 
 
 def title_of(name: str) -> str:
@@ -51,9 +83,32 @@ def title_of(name: str) -> str:
     return str(_audit(name).get("source", {}).get("title", public_name(name)))
 
 
+class Origin(TypedDict):
+    title: str
+    drawn: bool
+
+
+class Part(TypedDict):
+    n_images: dict[str, int]
+    terms: str | None
+
+
+class Duplicates(TypedDict):
+    lesions_merged: NotRequired[int | None]
+
+
+class Audit(TypedDict):
+    """What a training relies on of audit.json."""
+
+    source: NotRequired[Origin]
+    sources: NotRequired[dict[str, Part]]
+    duplicates: NotRequired[Duplicates]
+
+
 def _audit(name: str) -> dict[str, Any]:
     file = local_folder(name, "dataset") / "audit.json"
-    return read_json(file) if file.is_file() else {}
+    what = "what data_prep.py writes; make the data set again, or remove it"
+    return read_json(file, Audit, what) if file.is_file() else {}
 
 
 def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
@@ -107,7 +162,8 @@ def _identity(dataset: DatasetDict, split: str) -> pd.DataFrame:
     names, part = label_names(dataset), dataset[split]
     columns = [name for name in ("image_id", "lesion_id", "label", "source") if name in part.features]
     rows = part.select_columns(columns).to_pandas().assign(split=split)
-    return rows.assign(dx=[names[label] for label in rows["label"]], source=rows.get("source", ""))
+    dx = [names[int(label)] if 0 <= label < len(names) else "" for label in rows["label"]]  # a split may be unlabeled
+    return rows.assign(dx=dx, source=rows.get("source", ""))
 
 
 def fingerprint(rows: pd.DataFrame) -> str:

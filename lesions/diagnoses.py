@@ -154,3 +154,17 @@ def targets_of(labels: Sequence[str], malignant: Sequence[str] | None = None) ->
 def labels_of(point: Mapping[str, Any]) -> list[str]:
     """The labels whose probabilities an operating point adds up; a run of an earlier version knew HAM10000's only."""
     return point["labels"] if "labels" in point else targets_of(CODES)[point["target"]]
+
+
+def with_malignant(record: dict[str, Any], labels: Sequence[str], named: Sequence[str] | None) -> dict[str, Any]:
+    """The `record` of a run with these `labels`, if the user `named` the malignant ones: without the operating points
+    of others, since a threshold holds for the labels that it was chosen for. Raises InputError as `malignant_among`."""
+    if named is None:
+        return record
+    malignant = malignant_among(labels, named)
+    points = [
+        point
+        for point in record.get("operating_points") or []
+        if point["target"] != "malignant" or set(labels_of(point)) == set(malignant or [])
+    ]
+    return {**record, "malignant": malignant, "operating_points": points}

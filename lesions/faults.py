@@ -16,6 +16,7 @@ from contextlib import redirect_stderr
 from io import TextIOWrapper
 from pathlib import Path
 
+from lesions.output.plain_text import for_terminal
 from lesions.redaction import Redacted, secrets
 
 SHOWN_OF_A_KIND = 20
@@ -64,7 +65,7 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             try:
                 main()
             except InputError as error:
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {for_terminal(str(error))}", file=sys.stderr)
                 sys.exit(2)
             except KeyboardInterrupt:
                 print("interrupted; run the same command again to continue", file=sys.stderr)
@@ -74,7 +75,7 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
                     print(f"error: {killed}", file=sys.stderr)
                     sys.exit(2)
                 if refused := refused_file(error):
-                    print(f"error: {describe(refused)}", file=sys.stderr)
+                    print(f"error: {for_terminal(describe(refused))}", file=sys.stderr)
                     sys.exit(2)
                 traceback.print_exc()  # here, where tokens are taken out
                 sys.exit(1)

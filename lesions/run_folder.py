@@ -2,30 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from lesions.faults import Faults, InputError
-from lesions.output.files import read_json, sha256_of
+from lesions.output.files import Number, read_json, sha256_of
 
 RECORD, CURVES, FAMILIARITY = "training.json", "training_curves.png", "familiarity.safetensors"
 WEIGHTS = "model*.safetensors"
 EVALUATION, METRICS_FILE = "evaluation", "metrics.json"  # the folder of results, and the file that holds them
 
 
-def record_of(folder: Path) -> dict[str, Any] | None:
-    """The record of the run that made the model in `folder`; None if train.py did not make it.
+class Data(TypedDict):
+    name: str
+    title: str
+    drawn: bool
+
+
+class Decision(TypedDict):
+    temperature: Annotated[Number, Field(gt=0)]
+    bias: list[Number]
+
+
+class Reached(TypedDict):
+    sensitivity: Number
+    specificity: Number
+
+
+class Point(TypedDict):
+    target: Literal["melanoma", "malignant"]
+    labels: NotRequired[list[str]]
+    aim: Literal["sensitivity", "specificity"]
+    level: Number
+    threshold: Number
+    validation: Reached
+
+
+class Threshold(TypedDict):
+    threshold: Number
+    guarantee: Number | None
+    n_lesions: int
+
+
+class Sets(TypedDict):
+    level: Number
+    by_diagnosis: dict[str, Threshold]
+
+
+class Familiar(TypedDict):
+    accepted: Number
+    threshold: Number
+
+
+class Record(TypedDict):
+    """What every stage relies on. The rest is for the model card; see `model_card.record`."""
+
+    status: str
+    dataset: Data
+    dataset_fingerprint: str
+    settings: dict[str, Any]
+    base_model: str | None
+    malignant: NotRequired[list[str] | None]
+    decision: NotRequired[Decision | None]
+    operating_points: NotRequired[list[Point] | None]
+    prediction_sets: NotRequired[list[Sets] | None]
+    familiarity: NotRequired[Familiar | None]
+
+
+def record_of(folder: Path, labels: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """The record of the run that made the model in `folder`, whose `labels` it must be about; None if train.py did not
+    make it.
 
     Raises InputError if it is not a record that train.py wrote.
     """
     path = folder / RECORD
     if not path.is_file():
         return None
-    record = read_json(path)
-    needed = ("status", "dataset", "dataset_fingerprint", "settings", "base_model")
-    parts = [record, *(record.get(name) for name in ("dataset", "settings"))] if isinstance(record, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts) or not set(needed) <= set(record):
-        raise InputError(f"{path} is not a record of train.py; write it again, or remove it")
+    record = read_json(path, Record, "a record of train.py; write it again, or remove it")
+    if labels is not None:
+        parts = [sets["by_diagnosis"] for sets in record.get("prediction_sets") or []]
+        some = [point.get("labels", []) for point in record.get("operating_points") or []]
+        bias = (record.get("decision") or {}).get("bias", labels)
+        known = all(set(part) <= set(labels) for part in [*some, record.get("malignant") or []])
+        if not known or any(set(part) != set(labels) for part in parts) or len(bias) != len(labels):
+            raise InputError(f"{path} is about other labels than the model's {', '.join(labels)}; remove it")
     return record
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lesions.dataset import SHARES
 from lesions.faults import Faults, InputError
-from lesions.output.files import read_json, write_json
+from lesions.output.files import read_json, sha256_of, write_json
 from lesions.run_folder import check_split, record_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from datasets import Dataset, DatasetDict
 
 SEEN = "training_images.json"
@@ -27,32 +28,54 @@ SIZE = 6  # bytes of a hash: a test split of 1,500 images hits one of 10,000 by 
 
 @dataclass(frozen=True)
 class SeenImages:
-    """Hashes of images: of their bytes, of their ids, and of their ids with lesion and diagnosis."""
+    """Hashes of images: of their bytes, of their ids, of their ids with lesion and diagnosis, and of their ids with the
+    diagnosis alone, which earlier versions did not store."""
 
     contents: frozenset[bytes]
     ids: frozenset[bytes]
     cases: frozenset[bytes]
+    diagnoses: frozenset[bytes] = frozenset()
 
     def __or__(self, other: SeenImages) -> SeenImages:
         return SeenImages(*(getattr(self, kind.name) | getattr(other, kind.name) for kind in fields(self)))
 
-    def among(self, rows: Dataset) -> list[str]:
-        """The ids of those `rows` that hold one of these images.
+    def among(self, images: Sequence[Hashed]) -> list[str]:
+        """The ids of those `images` that are among these.
 
         Ids alone may agree by chance, such as 1.jpg: they count if every one that is shared has the same lesion and
-        diagnosis too.
+        diagnosis too; or, of images whose lesion is not known, the same diagnosis.
         """
-        names, contents, ids, cases = rows["image_id"], *_hashes(rows)
-        by_id = [number for number, hashed in enumerate(ids) if hashed in self.ids]
-        same = set(by_id) if all(cases[number] in self.cases for number in by_id) else set()
-        return [names[number] for number in range(len(names)) if number in same or contents[number] in self.contents]
+        shared = [image for image in images if image.id in self.ids]
+        known = (image.case in self.cases if image.case else image.diagnosis in self.diagnoses for image in shared)
+        same = {image.id for image in shared} if all(known) else set()
+        return [image.name for image in images if image.id in same or image.content in self.contents]
+
+
+class Hashed(NamedTuple):
+    """An image's name, and the hashes of its bytes, its id, its id with lesion and diagnosis, and with the latter."""
+
+    name: str
+    content: bytes
+    id: bytes
+    case: bytes | None  # None where the lesion is not known
+    diagnosis: bytes
+
+    @classmethod
+    def of(cls, name: str, content: bytes, lesion: str | None, dx: str) -> Hashed:
+        case = None if lesion is None else _hash(f"{name},{lesion},{dx}".encode())
+        return cls(name, content, _hash(name.encode()), case, _hash(f"{name},{dx}".encode()))
+
+
+NOTHING = SeenImages(frozenset(), frozenset(), frozenset())
 
 
 def seen_images(rows: Dataset, models: Iterable[Path] = ()) -> SeenImages:
     """The images of `rows`, and those that the `models` have learned from."""
-    seen = SeenImages(*map(frozenset, _hashes(rows)))
+    images = hashed_rows(rows)
+    hashes = ("content", "id", "case", "diagnosis")
+    seen = SeenImages(*(frozenset(getattr(image, name) for image in images) for name in hashes))
     for folder in models:
-        seen |= read_seen(folder) or SeenImages(frozenset(), frozenset(), frozenset())
+        seen |= read_seen(folder) or NOTHING
     return seen
 
 
@@ -69,7 +92,10 @@ def read_seen(folder: Path) -> SeenImages | None:
         return None
     content = read_json(path)
     try:
-        parts = [b64decode(content[kind.name], validate=True) for kind in fields(SeenImages)]
+        stored = {"diagnoses": "", **content}
+        parts = [b64decode(stored[kind.name], validate=True) for kind in fields(SeenImages)]
+        if content["bytes_per_image"] != SIZE or any(len(part) % SIZE for part in parts):
+            raise ValueError(f"its hashes are not of {SIZE} bytes")
         return SeenImages(*(frozenset(part[at : at + SIZE] for at in range(0, len(part), SIZE)) for part in parts))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a list of images that train.py wrote; write it again, or remove it") from error
@@ -92,20 +118,35 @@ def check_unseen(
         own = record is not None and record["dataset_fingerprint"] == fingerprint
         for split in held_out:
             if not (own and split == "train"):  # a run may be measured on its own training split
-                faults.add(f"image of {split} that the model {name} was trained on", *seen.among(splits[split]))
+                known = seen.among(hashed_rows(splits[split]))
+                faults.add(f"image of {split} that the model {name} was trained on", *known)
     faults.raise_if_any("use the data set that the model was trained on, or train it again on this one")
 
 
-def _hashes(rows: Dataset) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """The hashes of each row's bytes, of its id, and of its id with lesion and diagnosis."""
+def check_files_unseen(model: str, folder: Path, files: Mapping[str, Path], truth: pd.DataFrame) -> None:
+    """Raises InputError if the `model` in `folder` has learned from one of the `files`, by image id, whose `truth` has
+    the columns image, dx and maybe lesion_id."""
+    if (seen := read_seen(folder)) is None:
+        return
+    lesions = truth["lesion_id"] if "lesion_id" in truth else truth["image"]
+    images = [
+        Hashed.of(name, bytes.fromhex(sha256_of([files[name]]))[:SIZE], lesion if lesion != name else None, dx)
+        for name, lesion, dx in zip(truth["image"], lesions, truth["dx"], strict=True)
+        if files[name].is_file()
+    ]
+    faults = Faults()
+    faults.add(f"image that the model {model} was trained on", *seen.among(images))
+    faults.raise_if_any("a model is measured on images that it has not seen: remove these from --images")
+
+
+def hashed_rows(rows: Dataset) -> list[Hashed]:
+    """The images of a data set that data_prep.py made."""
     labels = rows.features["label"].names
     columns = [rows[name] for name in ("image_id", "lesion_id", "label")]
-    cases = [f"{image},{lesion},{labels[label]}" for image, lesion, label in zip(*columns, strict=True)]
-    return (
-        [_hash(content) for content in _contents(rows)],
-        [_hash(image.encode()) for image in columns[0]],
-        [_hash(case.encode()) for case in cases],
-    )
+    return [
+        Hashed.of(name, _hash(content), lesion, labels[label])
+        for content, name, lesion, label in zip(_contents(rows), *columns, strict=True)
+    ]
 
 
 def _contents(rows: Dataset) -> Iterator[Any]:

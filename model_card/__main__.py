@@ -8,6 +8,7 @@ from pathlib import Path
 import model_card
 from lesions.faults import exits_cleanly
 from lesions.hub import Destination
+from lesions.output.places import check_folder, check_writable
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -43,6 +44,10 @@ def parse_arguments() -> argparse.Namespace:
 @exits_cleanly
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.run.is_dir():
+        check_writable(arguments.run)
+    if arguments.export:
+        check_folder(arguments.export)
     if arguments.onnx:
         from lesions.model.onnx_export import export_onnx
 

@@ -13,16 +13,19 @@ from lesions.diagnoses import malignant_among, melanomas_among, name_of, why_unk
 from lesions.faults import InputError
 from lesions.metrics.names import METRICS
 from lesions.model.onnx_file import ONNX_FILE
-from lesions.output.files import read_json, write_text
+from lesions.output.files import write_text
 from lesions.output.plain_text import for_markdown
 from lesions.output.templates import render
 from lesions.report.elsewhere import count_dark, earlier_model, external
+from lesions.report.reading import read_comparison, read_report
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
-from lesions.run_folder import CURVES, RECORD, WEIGHTS, weights_of
+from lesions.run_folder import CURVES, EVALUATION, METRICS_FILE, WEIGHTS, weights_of
+from model_card.record import read_labels, read_training
 
 TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
 LICENSES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # other data: only their owner knows
+COMPARISON = "comparison/comparison.json"  # with an earlier model
 EXAMPLES = "examples.png"  # shows images of the data set
 
 
@@ -51,25 +54,26 @@ def render_card(
         raise InputError(
             f"{run} is not a run folder: config.json and weights are missing. Give the --output_dir of train.py"
         )
-    config = for_markdown(read_json(run / "config.json"))
-    training = for_markdown(read_json(run / RECORD)) if (run / RECORD).is_file() else None
-    reports = {folder.name: for_markdown(read_json(folder / "metrics.json")) for folder in evaluations(run)}
-    report = reports.pop("evaluation", None)
-    labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
+    labels, reports = read_labels(run), {folder.name: read_metrics(folder) for folder in evaluations(run)}
+    training = read_training(run, labels)
+    for name, content in reports.items():
+        if set(content["confusion_matrix"]["labels"]) != set(labels):
+            raise InputError(f"{run / name} is about other labels than the model's config.json; measure the run again")
+    labels, training, reports = map(for_markdown, (labels, training, reports))
+    report = reports.pop(EVALUATION, None)
     named = next((one["malignant"] for one in (training, report) if one and one.get("malignant") is not None), None)
     malignant = malignant_among(labels, named)
     kind = kind_of(training)
     built = build_sections(report) if report else []
     # The splits that data_prep.py does not make are external ones.
     others = [other for other in reports.values() if training and other["split"] not in (None, *SHARES)]
-    comparison = run / "comparison" / "comparison.json"
-    compared = for_markdown(read_json(comparison)) if comparison.is_file() else None
-    figures = {name for section in built for name in section.figures if (run / "evaluation" / name).is_file()}
+    compared = for_markdown(read_comparison(run / COMPARISON)) if (run / COMPARISON).is_file() else None
+    figures = {name for section in built for name in section.figures if (run / EVALUATION / name).is_file()}
     return render(
         Path(__file__).with_name("template.md.j2"),
         {"show": format_metric, "name_of": name_of, "recall": recall_of},
         metadata=_metadata(run, hub_model_id, training, report, kind).to_yaml(),
-        name=(hub_model_id or run.resolve().name).split("/")[-1],
+        name=for_markdown((hub_model_id or run.resolve().name).split("/")[-1]),
         model_path=hub_model_id or run.as_posix(),
         space_id=space_id,
         onnx=(run / ONNX_FILE).is_file(),
@@ -116,9 +120,14 @@ def evaluations(run: Path, other_weights: bool = False) -> list[Path]:
     One that doesn't say which, of an earlier version, counts as the former.
     """
     weights = weights_of(run)
-    folders = sorted(path.parent for path in run.glob("evaluation*/metrics.json"))
-    measured = {folder: read_json(folder / "metrics.json").get("weights_sha256", weights) for folder in folders}
+    folders = sorted(path.parent for path in run.glob(f"{EVALUATION}*/{METRICS_FILE}"))
+    measured = {folder: read_metrics(folder).get("weights_sha256", weights) for folder in folders}
     return [folder for folder in folders if (measured[folder] != weights) == other_weights]
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The content of metrics.json in an evaluation folder. Raises InputError unless it is as it was written."""
+    return read_report(folder / METRICS_FILE)
 
 
 def _metadata(

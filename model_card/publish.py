@@ -11,17 +11,17 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from lesions.faults import InputError
 from lesions.hub import Destination, check_access, push_folder
 from lesions.model.onnx_file import ONNX_FILE, check_export
-from lesions.output.files import read_json, whole_folder, write_text
+from lesions.output.files import whole_folder, write_text
 from lesions.output.places import listed, plain_name
-from lesions.run_folder import CURVES, FAMILIARITY, RECORD
+from lesions.run_folder import CURVES, EVALUATION, FAMILIARITY, METRICS_FILE, RECORD
 from lesions.seen_images import SEEN
-from model_card.card import EXAMPLES, evaluations, write_card
+from model_card.card import COMPARISON, EXAMPLES, evaluations, read_metrics, write_card
 
 # All that a model repository holds, by name: anything else that lies in a run folder stays there.
 MODEL_FILES = (
     *("README.md", "config.json", "preprocessor_config.json", RECORD, SEEN, CURVES, FAMILIARITY),
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", ONNX_FILE),
-    *(".eval_results/*.yaml", "comparison/comparison.json"),
+    *(".eval_results/*.yaml", COMPARISON),
 )
 EVALUATION_FILES = (
     *("metrics.json", "predictions.csv", "ground_truth.csv"),
@@ -67,10 +67,12 @@ def export(run: Path, folder: Path) -> Path:
 def write_eval_results(run: Path) -> None:
     """Writes balanced accuracy, the official score of ISIC 2018 Task 3, for the Hub's leaderboard of the data set
     (https://huggingface.co/docs/hub/eval-results), if the data set is on the Hub."""
-    report = next((read_json(path / "metrics.json") for path in evaluations(run) if path.name == "evaluation"), None)
-    if report is None or "/" not in report["dataset"] or report["metrics"]["balanced_accuracy"]["value"] is None:
+    report = next((read_metrics(path) for path in evaluations(run) if path.name == EVALUATION), None)
+    if report is None or "/" not in report["dataset"] or report["split"] is None:
         return
     metric = report["metrics"]["balanced_accuracy"]
+    if metric["value"] is None:
+        return
     entry = EvalResultEntry(
         dataset_id=report["dataset"],
         task_id=report["split"],
@@ -79,5 +81,5 @@ def write_eval_results(run: Path) -> None:
         notes="balanced accuracy (mean recall); 95 % interval over lesions {low:.3f} to {high:.3f}".format(**metric),
     )
     text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
-    name = plain_name(report["split"], f"the split in {run / 'evaluation' / 'metrics.json'}")
+    name = plain_name(report["split"], f"the split in {run / EVALUATION / METRICS_FILE}")
     write_text(run / ".eval_results" / f"{name}.yaml", text)

@@ -15,20 +15,20 @@ from lesions.metrics.names import METRICS
 from lesions.metrics.targets import score_of
 from lesions.model.loading import load_processor
 from lesions.model.resolution import image_side
-from lesions.output.files import read_json
 from lesions.report.console import SHOWN_LEVEL, shown_point
 from lesions.report.sections import BOX
-from lesions.run_folder import EVALUATION, FAMILIARITY, METRICS_FILE, record_of
-from model_card.card import evaluations
+from lesions.run_folder import EVALUATION, FAMILIARITY
+from model_card.card import evaluations, read_metrics
+from model_card.record import read_labels, read_training
 
 FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")  # that the page can resize with
 
 
 def model_facts(run: Path, link: str | None) -> dict[str, Any]:
     """The content of model.json. Raises InputError if the page can't prepare images as the processor does."""
-    config, record = read_json(run / "config.json"), record_of(run)
-    labels = [config["id2label"][number] for number in sorted(config["id2label"], key=int)]
-    report = next((read_json(one / METRICS_FILE) for one in evaluations(run) if one.name == EVALUATION), None)
+    labels = read_labels(run)
+    record = read_training(run, labels)
+    report = next((read_metrics(one) for one in evaluations(run) if one.name == EVALUATION), None)
     points = (record or {}).get("operating_points") or []
     shown = shown_point(record or {})
     return {

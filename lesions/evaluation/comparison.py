@@ -17,7 +17,8 @@ from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
 from lesions.metrics.names import HEADLINE
 from lesions.metrics.scores import weighted_metrics
-from lesions.output.files import read_json
+from lesions.output.plain_text import for_markdown
+from lesions.report.reading import read_report
 from lesions.run_folder import EVALUATION, METRICS_FILE, RECORD, record_of
 
 OTHER_DATA = "measured on other data than the first"
@@ -62,7 +63,7 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
         if missing:
             faults.add("results missing", f"{folder}: no {', '.join(missing)}")
     faults.raise_if_any("measure each run first: python evaluate_model.py --model RUN --dataset DATA")
-    reports = [read_json(folder / METRICS_FILE) for folder in folders]
+    reports = [read_report(folder / METRICS_FILE) for folder in folders]
     same = ("dataset_fingerprint", "split", "n_images")
     for folder, report in zip(folders, reports, strict=True):
         differing = [f"{name} {report[name]} against {reports[0][name]}" for name in same
@@ -114,6 +115,7 @@ def _read(folder: Path, report: dict[str, Any]) -> Measured:
 
 def as_markdown(comparison: dict[str, Any]) -> str:
     """The comparison as a table: a row for each metric, a column for each run, with 95 % intervals in brackets."""
+    comparison = for_markdown(comparison)
     first, compared = comparison["first"], comparison["compared"]
     lesions = f" of {comparison['n_lesions']} lesions" if comparison["n_lesions"] else ""
     lines = [

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lesions.dataset import dataset_fingerprint, load_splits, title_of
 from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
 from lesions.evaluation.comparison import paired_differences
@@ -17,7 +15,6 @@ from lesions.evaluation.metrics_json import build_report
 from lesions.evaluation.options import MeasureOptions
 from lesions.evaluation.prediction import VIEWS, Answers, Predictor
 from lesions.evaluation.robustness import measure_robustness
-from lesions.faults import InputError
 from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.metrics.measured import Measured
@@ -25,8 +22,8 @@ from lesions.output.files import write_json
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
-from lesions.run_folder import METRICS_FILE, record_of, weights_of
-from lesions.seen_images import check_unseen
+from lesions.run_folder import METRICS_FILE, weights_of
+from lesions.seen_images import check_files_unseen, check_unseen
 
 PLAIN = MeasureOptions()
 
@@ -46,19 +43,13 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
 
     Raises InputError where the two don't fit together: other diagnoses, or a model that may have seen the split.
     """
-    predictor = Predictor.of(model, options.backend)
+    predictor = Predictor.of(model, options)
     splits = load_splits(dataset, split)
-    images, labels = splits[split], predictor.labels
-    names = images.features["label"].names
-    if set(names) != set(labels):
-        raise InputError(
-            f"different diagnoses: the model {model} knows {', '.join(labels)}; {dataset} has {', '.join(names)}. "
-            "Measure the model on data with its own diagnoses"
-        )
+    images = splits[split]
+    truth = predictor.truth_of(images, dataset)
     fingerprint = dataset_fingerprint(splits, split)
     check_unseen({model: predictor.folder}, splits, [split], title_of(dataset), fingerprint)
     answers = predictor.probabilities(images, options.batch_size)
-    truth = np.array([labels.index(names[number]) for number in images["label"]])
     rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     about = {
         **_about_model(model, predictor),
@@ -67,22 +58,24 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
         "dataset_revision": revision_of(local_folder(dataset, "dataset")),
         "dataset_fingerprint": fingerprint,
     }
-    measured = Measured(answers.probabilities, truth, labels, rows)
+    measured = Measured(answers.probabilities, truth, predictor.labels, rows)
     _measure(about, Subject(predictor, images, measured, answers), output, options)
 
 
 def measure_images(model: str, place: Path, ground_truth: Path, output: Path, options: MeasureOptions = PLAIN) -> None:
     """Measures `model` on the images at `place`, a folder or a file, against the CSV file `ground_truth`.
 
-    Raises InputError, which lists the images that can't be read or have no diagnosis that the model knows.
+    Raises InputError, which lists the images that can't be read, that have no diagnosis that the model knows, or that
+    it was trained on.
     """
-    predictor, images = Predictor.of(model, options.backend), ImageFolder(place)
+    predictor, images = Predictor.of(model, options), ImageFolder(place)
     rows = read_ground_truth(ground_truth, predictor.labels, images.names)
+    check_files_unseen(model, predictor.folder, images.paths, rows)
     answers = predictor.probabilities(images, options.batch_size)
     images.raise_if_broken()
     about = {
         **_about_model(model, predictor),
-        "dataset": public_name(str(place)),
+        "dataset": place.resolve().name,  # never a path
         "split": None,
         "dataset_revision": None,
         "dataset_fingerprint": None,
@@ -105,8 +98,8 @@ def _measure(about: dict[str, Any], subject: Subject, output: Path, options: Mea
     measured = subject.measured
     for name in ON_REQUEST:  # an earlier evaluation into this folder may have drawn more
         (output / name).unlink(missing_ok=True)
-    record = record_of(subject.predictor.folder) or {}
-    report = build_report(about, measured, record, options.prevalence, options.malignant)
+    record = subject.predictor.record
+    report = build_report(about, measured, record, options.prevalence)
     report["unfamiliar"] = measure_unfamiliar(record.get("familiarity"), subject.predictor, subject.answers, measured)
     report |= _measure_more(subject, output, options)
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)

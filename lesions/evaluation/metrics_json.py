@@ -26,11 +26,10 @@ def build_report(
     measured: Measured,
     record: dict[str, Any] | None,
     prevalence: float = PREVALENCE,
-    malignant: list[str] | None = None,
 ) -> dict[str, Any]:
     """The content of metrics.json. `record` is the run's training.json, where the model has one: it holds what
-    training folded into the head, the operating points, and the thresholds of the prediction sets.
-    `malignant` are the labels that the user calls so.
+    training folded into the head, which labels are malignant, the operating points, and the thresholds of the
+    prediction sets.
 
     A metric that can't be computed is None, with a reason beside it.
     """
@@ -48,7 +47,7 @@ def build_report(
         "per_class": _by_class(measured),
         "confusion_matrix": {"labels": measured.labels, "counts": _confusion(measured)},
         "calibration": describe_calibration(measured, record.get("decision")),
-        "malignant": malignant_among(measured.labels, malignant or record.get("malignant")),
+        "malignant": malignant_among(measured.labels, record.get("malignant")),
         "operating_points": measure_operating_points(record.get("operating_points") or [], measured, prevalence),
         "prediction_sets": measure_prediction_sets(
             record.get("prediction_sets") or [],

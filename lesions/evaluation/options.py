@@ -30,7 +30,8 @@ class MeasureOptions:
     malignant: list[str] | None = field(
         default=None,
         metadata={
-            "help": "the malignant labels, if the model's training did not name them and they are not well-known",
+            "help": "the malignant labels (default: those that the model was trained with, or the well-known ones); "
+            "there is a yes or no only for labels that thresholds were chosen for, see lesions.evaluation.limits",
             "metavar": "LABEL",
         },
     )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +17,21 @@ from numpy.typing import NDArray
 from torch.utils.data import Subset
 from tqdm import tqdm
 
-from lesions.arrays import Array
+from lesions.arrays import Array, Numbers
 from lesions.cpu import keep_freed_memory
+from lesions.diagnoses import with_malignant
+from lesions.evaluation.options import MeasureOptions
+from lesions.faults import InputError
 from lesions.hub import local_folder
 from lesions.metrics.probabilities import softmax
-from lesions.model.familiarity import Familiarity
+from lesions.model.familiarity import COMMAND, Familiarity
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import heads, load_for_prediction, load_processor
 from lesions.model.onnx_runtime import OnnxClassifier
+from lesions.run_folder import FAMILIARITY, record_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 T = TypeVar("T")
 
@@ -81,12 +88,13 @@ class Predictor:
     """A trained model with its preprocessing, on the GPU if there is one, in float32.
 
     Its answers hold features if `with_features` asks for them, or if the run has a `familiarity` to judge them by.
-    With the backend "onnx", its ONNX file on the CPU.
+    With the backend "onnx", its ONNX file on the CPU. `malignant` are the labels that the user calls so.
     """
 
     folder: Path
     with_features: bool = False
     backend: str = "torch"
+    malignant: list[str] | None = None
 
     def __post_init__(self) -> None:
         in_torch = self.backend == "torch"
@@ -96,12 +104,30 @@ class Predictor:
             keep_freed_memory()
         self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
+        record = record_of(self.folder, self.labels) or {}  # of the run that trained it, if train.py did
+        self.record = with_malignant(record, self.labels, self.malignant)
         self.familiarity = Familiarity.load(self.folder)
+        if self.familiarity and in_torch and heads(self.model)[0].in_features != len(self.familiarity.center):
+            raise InputError(f"{self.folder / FAMILIARITY} is of another model; delete it, or make it again: {COMMAND}")
 
     @classmethod
-    def of(cls, model: str, backend: str) -> Predictor:
+    def of(cls, model: str, options: MeasureOptions) -> Predictor:
         """The predictor of `model`, a folder or a Hub id. Raises InputError if it, or its ONNX file, is missing."""
-        return cls(local_folder(model, "model", everything=backend == "onnx"), backend=backend)
+        folder = local_folder(model, "model", everything=options.backend == "onnx")
+        return cls(folder, backend=options.backend, malignant=options.malignant)
+
+    def truth_of(self, rows: Dataset, name: str) -> Numbers:
+        """The label numbers (n,) of the `rows` of the data set `name`, as the model counts its labels.
+
+        Raises InputError if the two have different labels.
+        """
+        names = rows.features["label"].names
+        if set(names) != set(self.labels):
+            raise InputError(
+                f"different diagnoses: the model {self.folder} knows {', '.join(self.labels)}; {name} has "
+                f"{', '.join(names)}. Take data with the model's own diagnoses"
+            )
+        return np.array([self.labels.index(names[number]) for number in rows["label"]])
 
     def probabilities(self, rows: Any, batch_size: int, views: str = "none", task: str = "predicting") -> Answers:
         """The model's answers to `rows` with an `image` each: the mean over the `views`, a key of VIEWS."""

@@ -6,6 +6,7 @@ equal.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -30,6 +31,10 @@ class LesionMetrics(evaluate.Metric):
     It returns a number for each of METRICS, and a list in label order for each of PER_CLASS. Macro metrics are means
     over the classes that have a case. A metric that has no value is None.
     """
+
+    def __init__(self) -> None:
+        # In memory: a cache that is full or can't be written to would lose hours of work, at their end.
+        super().__init__(keep_in_memory=True, cache_dir=tempfile.gettempdir())
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

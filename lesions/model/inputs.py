@@ -9,10 +9,13 @@ import cv2
 import numpy as np
 import psutil
 import torch
+from datasets import Dataset as Rows
 from numpy.typing import NDArray
+from PIL import Image
 from torch.utils.data import Dataset
 from transformers.image_processing_utils import BaseImageProcessor
 
+from lesions.faults import InputError
 from lesions.model.resolution import image_side
 
 KEPT_SHARE = 0.4  # of the free memory, at most, for images that are decoded once and kept
@@ -67,8 +70,13 @@ class LesionImages(Dataset):
         """Pixels (side, side, 3) as the processor resizes and crops them, and the label."""
         if self.kept is not None and (kept := self.kept[index])["whole"]:
             return kept["pixels"], int(kept["label"])
-        row = self.rows[index]
-        image = row["image"].convert("RGB")
+        try:
+            row = self.rows[index]
+            image = row["image"].convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+            ids = self.rows.select_columns("image_id") if isinstance(self.rows, Rows) else []
+            name = ids[index]["image_id"] if len(ids) else f"number {index}"
+            raise InputError(f"the image {name} can't be read ({error}); make the data set again") from error
         resized = self.processor(image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
         pixels = cv2.merge(list(resized))  # channels last
         if self.kept is not None:

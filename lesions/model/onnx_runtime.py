@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from lesions.model.loading import read_config
 from lesions.model.onnx_file import check_export
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class OnnxClassifier:
 
     def __init__(self, folder: Path) -> None:
         self.session = open_session(check_export(folder))
-        self.config = AutoConfig.from_pretrained(folder)
+        self.config = read_config(folder)
         self.note_features: Callable[[torch.Tensor], object] = lambda features: None
 
     def __call__(self, pixel_values: torch.Tensor) -> ImageClassifierOutput:

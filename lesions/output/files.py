@@ -9,11 +9,15 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
-from lesions.faults import InputError
+from pydantic import Field, TypeAdapter, ValidationError
+
+from lesions.faults import SHOWN_OF_A_KIND, InputError
 from lesions.output.places import alone, check_folder
 from lesions.output.plain_text import for_cell
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 A_DAY = 24 * 60 * 60
+Number = Annotated[float, Field(allow_inf_nan=False)]  # of a form that `read_json` takes
 
 
 @contextmanager
@@ -97,9 +102,32 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises InputError if it is not JSON."""
+def read_json(path: Path, form: Any = None, what: str = "") -> Any:
+    """The content of a JSON file, of a `form` if one is given: a type that pydantic takes. Other keys than its own are
+    allowed.
+
+    Raises InputError if it is not JSON, or with every place where it has another form than `what` the message names.
+    """
     try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
+        content = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); write it again, or remove it") from error
+    if form is not None:
+        check_form(content, form, f"{path} is not {what}")
+    return content
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+_adapter = cache(TypeAdapter)
+
+
+def check_form(content: Any, form: Any, fault: str) -> None:
+    """Raises InputError, `fault` with every place that differs, unless `content` has the `form`."""
+    try:
+        _adapter(form).validate_python(content, strict=True)
+    except ValidationError as error:
+        places = (f"  {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False))
+        raise InputError("\n".join([fault, *islice(places, SHOWN_OF_A_KIND)])) from error

@@ -1,4 +1,4 @@
-"""Text that comes from data, made harmless where it is written: in Markdown, and in the cells of a table."""
+"""Text that comes from data, made harmless where it is written: in Markdown, in a table's cells, on a terminal."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ def for_markdown(content: Any) -> Any:
         return [for_markdown(value) for value in content]
     if not isinstance(content, str):
         return content
-    text = re.sub(CONTROL, " ", content).replace("`", "'").replace("|", "\\|").replace("](", "]\\(")
+    text = one_line(content).replace("`", "'").replace("|", "\\|").replace("](", "]\\(")
     return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def one_line(text: str) -> str:
+    """`text` without what moves the cursor of a terminal, changes its colors, or begins another line."""
+    return re.sub(CONTROL, " ", text)
+
+
+def for_terminal(text: str) -> str:
+    """The lines of `text`, each as `one_line` makes it."""
+    return "\n".join(map(one_line, text.split("\n")))
 
 
 def for_cell(text: str) -> str:

@@ -11,6 +11,7 @@ from lesions.arrays import Array
 from lesions.diagnoses import malignant_among, name_of, why_unknown
 from lesions.metrics.conformal import prediction_sets
 from lesions.metrics.targets import score_of
+from lesions.output.plain_text import one_line
 
 SHOWN_POINT = ("malignant", "sensitivity", 0.95)  # of the stored operating points: the one that misses least
 SHOWN_LEVEL = 0.95  # of the stored prediction sets
@@ -39,21 +40,24 @@ def describe_image(
     if point := shown_point(record):
         score = score_of(point, probabilities, labels)[0]
         says, validation = "yes" if score >= point["threshold"] else "no", point["validation"]
-        lines.append(
+        lines += [
             f"  Malignant? {says}: {100 * score:.1f} % together; the threshold is {100 * point['threshold']:.1f} %. On "
-            f"the validation split\n  it found {100 * validation[point['aim']]:.0f} % of the malignant images, at a "
-            f"specificity of {100 * validation['specificity']:.0f} %."
-        )
+            "the validation split",
+            f"  it found {100 * validation[point['aim']]:.0f} % of the malignant images, at a "
+            f"specificity of {100 * validation['specificity']:.0f} %.",
+        ]
+    elif malignant := malignant_among(labels, record.get("malignant")):
+        lines.append(f"  Malignant? {100 * _together(probabilities, labels, malignant)[0]:.1f} % {_of(malignant)}")
     elif why := _why_no_answer(labels, record):
         lines.append(f"  Malignant? {why}")
     if chosen := _shown_sets(record):
         (held,) = prediction_sets(probabilities, labels, chosen)
         names = ", ".join(name_of(label) for label, holds in zip(labels, held, strict=True) if holds)
-        lines.append(
-            f"  Can't rule out: {names}. For images like the training images, this list\n  holds the diagnosis of "
-            f"{100 * chosen['level']:g} % of the lesions."
-        )
-    return "\n".join(lines)
+        lines += [
+            f"  Can't rule out: {names}. For images like the training images, this list",
+            f"  holds the diagnosis of {100 * chosen['level']:g} % of the lesions.",
+        ]
+    return "\n".join(map(one_line, lines))
 
 
 def describe_folder(
@@ -74,6 +78,9 @@ def describe_folder(
         scores = score_of(point, probabilities, labels)
         columns["malignant"] = [f"{100 * s:5.1f} % {'yes' if s >= point['threshold'] else 'no'}" for s in scores]
         notes.append(f"(malignant: yes from {100 * point['threshold']:.1f} %, the run's operating point)")
+    elif malignant := malignant_among(labels, record.get("malignant")):
+        columns["malignant"] = [f"{100 * score:5.1f} %" for score in _together(probabilities, labels, malignant)]
+        notes.append(f"(malignant: {_of(malignant)})")
     elif why := _why_no_answer(labels, record):
         notes.append(f"(malignant? {why})")
     if chosen := _shown_sets(record):
@@ -83,16 +90,26 @@ def describe_folder(
         notes.append(f"(can't rule out: for images like the training images, it holds the diagnosis of {share})")
     if unfamiliar is not None:
         columns["unlike the training images"] = ["don't trust" if each else "" for each in unfamiliar]
+    columns = {title: list(map(one_line, cells)) for title, cells in columns.items()}
     widths = {title: max(map(len, (title, *cells))) for title, cells in columns.items()}
     rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     lines = ["  ".join(f"{c:<{width}}" for c, width in zip(row, widths.values(), strict=True)).rstrip() for row in rows]
-    return "\n".join(lines + notes)
+    return "\n".join(lines + list(map(one_line, notes)))
 
 
 def shown_point(record: dict[str, Any]) -> dict[str, Any] | None:
     """The operating point for malignant or not that the run's record holds, if any."""
     points = record.get("operating_points") or []
     return next((point for point in points if (point["target"], point["aim"], point["level"]) == SHOWN_POINT), None)
+
+
+def _together(probabilities: Array, labels: list[str], malignant: list[str]) -> Array:
+    """The probability (n,) of any of the `malignant` labels."""
+    return probabilities[:, [label in malignant for label in labels]].sum(axis=1)
+
+
+def _of(malignant: list[str]) -> str:
+    return f"together for {', '.join(malignant)}. No yes or no: the model stores no threshold for these"
 
 
 def _why_no_answer(labels: list[str], record: dict[str, Any]) -> str | None:
@@ -118,4 +135,4 @@ def print_report(report: dict[str, Any]) -> None:
     print(f"\n  {'diagnosis':<12}{'n':>6}" + "".join(f"{column:>13}" for column in columns))
     for label, row in report["per_class"].items():
         cells = "".join(f"{'-' if row[c] is None else format(row[c], '.3f'):>13}" for c in columns)
-        print(f"  {label:<12}{row['support']:>6}{cells}")
+        print(f"  {one_line(label):<12}{row['support']:>6}{cells}")

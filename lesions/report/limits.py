@@ -118,7 +118,7 @@ def maps(report: dict[str, Any]) -> Section | None:
 
 
 def _verdict(shares: list[dict[str, Any]]) -> str:
-    better = [f"{100 * each['deleted_share']:g} %" for each in shares if each["advantage"]["low"] > 0]
+    better = [f"{100 * each['deleted_share']:g} %" for each in shares if (each["advantage"]["low"] or 0) > 0]
     if len(better) == len(shares):
         return "The maps beat the center at every share."
     if better:

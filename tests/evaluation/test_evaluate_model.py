@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import command
 from datasets import load_dataset
+from in_process import in_process
 from PIL import Image
-from transformers import pipeline
+from transformers import AutoImageProcessor, pipeline
 
 from lesions.diagnoses import CODES, isic_order
+from lesions.evaluation.limits.fitting import store_limits
+from lesions.ground_truth import read_predictions
 from lesions.metrics.probabilities import softmax
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import load_for_prediction, load_processor
@@ -73,6 +78,26 @@ def test_pipeline_gives_the_same_probabilities(run: Path, predictions: pd.DataFr
         for answer in classify(row["image"], top_k=7):
             expected = predictions.loc[row["image_id"], answer["label"].upper()]
             assert answer["score"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_claim_of_the_same_probabilities_ends_where_the_documentation_says(
+    run: Path, test_rows, tmp_path: Path
+) -> None:
+    """At 16 bits of gray, which `pipeline()` cuts off; and at torchvision, which backend="pil" keeps away."""
+    levels = np.asarray(test_rows[0]["image"].convert("L"))
+    Image.fromarray(levels).save(tmp_path / "a8.png")
+    Image.fromarray(levels.astype(np.uint16) * 257).save(tmp_path / "b16.png")
+    in_process("evaluate_model.py", "--model", run, "--images", tmp_path, "--output", tmp_path)
+    (ours, also_ours), names = read_predictions(tmp_path / "predictions.csv", CODES)
+    assert names == ["a8", "b16"] and (ours == also_ours).all()
+    classify = pipeline(
+        "image-classification", model=str(run), image_processor=AutoImageProcessor.from_pretrained(run, backend="pil")
+    )
+    theirs = []
+    for name in names:
+        answers = {answer["label"]: answer["score"] for answer in classify(str(tmp_path / f"{name}.png"), top_k=7)}
+        theirs.append(np.array([answers[code] for code in CODES]))
+    assert np.abs(theirs[0] - ours).max() < 1e-4 and np.abs(theirs[1] - ours).max() > 1e-2
 
 
 def test_the_trainers_evaluation_gives_the_same_probabilities(
@@ -223,3 +248,70 @@ def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_pa
         assert fault in wrong
     assert "one of --dataset, --images and --compare" in error("--model", run)
     assert "did you mean dataset?" in error("--model", run, "--datset", sample)
+
+
+def test_other_files_in_the_folder_are_named(run: Path, test_rows, tmp_path: Path) -> None:
+    image = test_rows[0]["image"]
+    for name in ("a.JPG", "b.jpeg", "sub/c.PNG", os.fsdecode(b"l\xe9sion.png")):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "images" / name)
+    (tmp_path / "elsewhere").mkdir()
+    image.save(tmp_path / "elsewhere" / "d.png")
+    (tmp_path / "images" / "linked").symlink_to(tmp_path / "elsewhere")
+    for name in ("scan.heic", "sub/notes.txt", "raw.dng", ".hidden"):
+        (tmp_path / "images" / name).touch()
+    options = ("--images", tmp_path / "images", "--output", tmp_path / "out")
+    done = in_process("evaluate_model.py", "--model", run, *options)
+    assert "linked, raw.dng, scan.heic, sub/notes.txt\n" in done.stderr and "hidden" not in done.stderr
+    assert read_predictions(tmp_path / "out" / "predictions.csv", CODES)[1] == ["a", "b", "c", "l\\udce9sion"]
+
+
+def test_images_that_the_model_was_trained_on_are_refused(run: Path, sample: Path, tmp_path: Path) -> None:
+    rows = load_dataset(str(sample), split="train").select(range(3))
+    labels = [CODES[number] for number in rows["label"]]
+    new = load_dataset(str(sample), split="test")[0]
+    new["image"].save(tmp_path / "new.png")
+    truth, output = tmp_path / "truth.csv", tmp_path / "out"
+
+    def measure(table: str, check: int) -> str:
+        truth.write_text(f"{table}new,L,{CODES[new['label']]}\n")
+        options = ("--images", tmp_path, "--ground_truth", truth, "--output", output)
+        return in_process("evaluate_model.py", "--model", run, *options, check=check).stderr
+
+    head, refused = "image_id,lesion_id,dx\n", f"image that the model {run} was trained on"
+    contents = load_dataset(str(sample), split="train").cast_column("image", datasets.Image(decode=False))
+    (tmp_path / "renamed.jpg").write_bytes(contents[0]["image"]["bytes"])
+    assert f"{refused} (1):\n  renamed" in measure(f"{head}renamed,X,{labels[0]}\n", 2)
+    (tmp_path / "renamed.jpg").unlink()
+    rows[1]["image"].save(tmp_path / f"{rows[1]['image_id']}.png")  # another file of the same image
+    own = f"{head}{rows[1]['image_id']},{{}},{labels[1]}\n"
+    for lesion in (rows[1]["lesion_id"], ""):  # known, or not
+        assert f"{refused} (1):\n  {rows[1]['image_id']}" in measure(own.format(lesion), 2)
+    assert not output.exists()
+    measure(own.format("of another patient"), 0)  # an id that is shared by chance
+
+
+def test_malignant_labels_that_the_user_names_decide_the_answer(copy: Path, sample: Path, tmp_path: Path) -> None:
+    row = load_dataset(str(sample), split="test")[0]
+    row["image"].save(tmp_path / "lesion.png")
+    asking = ("evaluate_model.py", "--model", copy, "--images", tmp_path / "lesion.png", "--output", tmp_path / "out")
+    before = in_process(*asking).stdout
+    assert in_process(*asking, "--malignant", "akiec", "bcc", "mel").stdout == before  # those of the run
+    named = in_process(*asking, "--malignant", "nv", "mel").stdout
+    probabilities = read_predictions(tmp_path / "out" / "predictions.csv", CODES)[0]
+    together = 100 * (probabilities[0, CODES.index("nv")] + probabilities[0, CODES.index("mel")])
+    assert f"Malignant? {together:.1f} % together for mel, nv. No yes or no" in named
+    assert "no such label" in in_process(*asking, "--malignant", "scc", check=2).stderr
+    measuring = ("evaluate_model.py", "--model", copy, "--dataset", sample, "--output", tmp_path / "measured")
+    in_process(*measuring, "--malignant", "nv", "mel")
+    report = json.loads((tmp_path / "measured" / "metrics.json").read_text())
+    assert report["malignant"] == ["mel", "nv"] and {p["target"] for p in report["operating_points"]} == {"melanoma"}
+
+    store_limits(copy, str(sample), malignant=["nv", "mel"])
+    assert re.search(r"Malignant\? (yes|no): ", in_process(*asking).stdout)
+    in_process(*measuring)
+    report = json.loads((tmp_path / "measured" / "metrics.json").read_text())
+    points = [point for point in report["operating_points"] if point["target"] == "malignant"]
+    assert report["malignant"] == ["mel", "nv"] and [point["labels"] for point in points] == [["mel", "nv"]] * 4
+    store_limits(copy, str(sample))  # keeps them
+    assert json.loads((copy / "training.json").read_text())["malignant"] == ["mel", "nv"]

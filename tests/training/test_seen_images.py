@@ -14,7 +14,8 @@ from in_process import in_process
 from PIL import Image as Picture
 
 from lesions.faults import InputError
-from lesions.seen_images import SEEN, check_unseen, read_seen, seen_images, write_seen
+from lesions.output.files import read_json, write_json
+from lesions.seen_images import SEEN, Hashed, check_unseen, hashed_rows, read_seen, seen_images, write_seen
 
 TEXT = Value("string")
 FEATURES = Features(image=Image(), label=ClassLabel(names=["mel", "nv"]), image_id=TEXT, lesion_id=TEXT)
@@ -35,17 +36,21 @@ def table(*rows: tuple[int, str, str, str]) -> Dataset:
     )  # fmt: skip
 
 
+def rows(*described: tuple[int, str, str, str]) -> list[Hashed]:
+    return hashed_rows(table(*described))
+
+
 TRAINED_ON = table((1, "a", "L1", "mel"), (2, "b", "L2", "nv"), (3, "c", "L3", "nv"))
 
 
 def test_an_image_is_known_by_its_content_or_by_its_id() -> None:
     seen = seen_images(TRAINED_ON)
-    assert seen.among(table((2, "x", "L9", "mel"), (9, "y", "L8", "nv"))) == ["x"]  # the same file by another name
-    assert seen.among(table((8, "b", "L2", "nv"), (9, "y", "L8", "nv"))) == ["b"]  # stored in another quality
+    assert seen.among(rows((2, "x", "L9", "mel"), (9, "y", "L8", "nv"))) == ["x"]  # the same file by another name
+    assert seen.among(rows((8, "b", "L2", "nv"), (9, "y", "L8", "nv"))) == ["b"]  # stored in another quality
     # Names that two data sets share by chance: one of them has another diagnosis or lesion.
-    assert seen.among(table((8, "b", "L2", "nv"), (9, "a", "L1", "nv"))) == []
-    assert seen.among(table((8, "b", "L2", "nv"), (9, "a", "L7", "mel"))) == []
-    assert seen.among(table((3, "b", "L2", "nv"), (9, "a", "L7", "mel"))) == ["b"]  # though one has the content of c
+    assert seen.among(rows((8, "b", "L2", "nv"), (9, "a", "L1", "nv"))) == []
+    assert seen.among(rows((8, "b", "L2", "nv"), (9, "a", "L7", "mel"))) == []
+    assert seen.among(rows((3, "b", "L2", "nv"), (9, "a", "L7", "mel"))) == ["b"]  # though one has the content of c
 
 
 def test_what_is_stored_is_what_was_seen_and_a_student_has_seen_what_its_teachers_saw(tmp_path: Path) -> None:
@@ -53,8 +58,21 @@ def test_what_is_stored_is_what_was_seen_and_a_student_has_seen_what_its_teacher
     write_seen(tmp_path, seen)
     assert read_seen(tmp_path) == seen and read_seen(tmp_path / "nothing") is None
     student = seen_images(table((7, "x", "L9", "mel")), [tmp_path, tmp_path / "nothing"])
-    assert student.among(table((1, "p", "P", "nv"), (7, "q", "Q", "nv"), (9, "r", "R", "nv"))) == ["p", "q"]
-    for broken in ("[]", "{}", '{"contents": 3, "ids": "", "cases": ""}', '{"contents": "?", "ids": "", "cases": ""}'):
+    assert student.among(rows((1, "p", "P", "nv"), (7, "q", "Q", "nv"), (9, "r", "R", "nv"))) == ["p", "q"]
+    content = read_json(tmp_path / SEEN)
+    write_json(tmp_path / SEEN, {name: content[name] for name in content if name != "diagnoses"})
+    assert read_seen(tmp_path).cases == seen.cases  # of an earlier version
+    other_size, cut = json.dumps(content | {"bytes_per_image": 8}), json.dumps(content | {"ids": content["ids"][:-4]})
+    for broken in (
+        "[]",
+        "{}",
+        "null",
+        "3",
+        other_size,
+        cut,
+        '{"contents": 3, "ids": "", "cases": ""}',
+        '{"contents": "?", "ids": "", "cases": ""}',
+    ):
         (tmp_path / SEEN).write_text(broken)
         with pytest.raises(InputError, match="not a list of images"):
             read_seen(tmp_path)

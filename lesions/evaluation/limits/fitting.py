@@ -24,32 +24,41 @@ class LimitsOptions:
 
     dataset: str = field(metadata={"help": "the prepared data set that the run was trained on, or its Hub id"})
     batch_size: int = field(default=16, metadata={"help": "images per forward pass (default: %(default)s)"})
+    malignant: list[str] | None = field(
+        default=None,
+        metadata={"help": "the malignant labels (default: those that the run was trained with)", "metavar": "LABEL"},
+    )
 
 
-def store_limits(run: Path, dataset: str, batch_size: int = 16) -> None:
-    """Fits the limits of the run and stores them in it.
+def store_limits(run: Path, dataset: str, batch_size: int = 16, malignant: list[str] | None = None) -> None:
+    """Fits the limits of the run and stores them in it. `malignant` are the labels that the user calls so; without
+    them, those that the run was trained with.
 
-    Raises InputError where `run` is not a run folder, or was trained on another split of the data set.
+    Raises InputError where `run` is not a run folder, or was trained on other data.
     """
     import numpy as np
 
-    from lesions.dataset import dataset_fingerprint, load_splits, title_of
+    from lesions.dataset import dataset_fingerprint, load_splits
+    from lesions.diagnoses import malignant_among
     from lesions.evaluation.prediction import Predictor
     from lesions.metrics import conformal
     from lesions.model.familiarity import Familiarity, choose_threshold
     from lesions.output.files import write_json
-    from lesions.run_folder import RECORD, check_split, record_of
+    from lesions.output.places import check_writable
+    from lesions.run_folder import RECORD, record_of
     from lesions.training.thresholds import choose_thresholds
 
     record = record_of(run)
     if not record:
         raise InputError(f"{run} has no {RECORD}, so it is not a run folder. Give the --output_dir of train.py")
+    check_writable(run)
     splits = load_splits(dataset, "train", "validation")
-    check_split({str(run): record}, title_of(dataset), dataset_fingerprint(splits, "validation"))
-    predictor = Predictor(run, with_features=True)
-    labels, names = predictor.labels, splits["validation"].features["label"].names
+    if record["dataset_fingerprint"] != dataset_fingerprint(splits, "validation"):
+        raise InputError(f"{run} was trained on other data, or on a different split, than {dataset}; give its own")
+    predictor = Predictor(run, with_features=True, malignant=malignant)
+    labels, named = predictor.labels, predictor.record.get("malignant")
+    truth = predictor.truth_of(splits["validation"], dataset)
     validation = predictor.probabilities(splits["validation"], batch_size, task="validation split")
-    truth = np.array([labels.index(names[number]) for number in splits["validation"]["label"]])
     lesions = np.array(splits["validation"]["lesion_id"])
     numbers, random = np.array(splits["train"]["label"]), np.random.default_rng(0)
     sampled = [random.permutation(np.flatnonzero(numbers == number))[:SAMPLED] for number in np.unique(numbers)]
@@ -61,7 +70,8 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16) -> None:
         run / RECORD,
         {
             **record,
-            "operating_points": choose_thresholds(validation.probabilities, truth, labels),
+            "malignant": malignant_among(labels, named),
+            "operating_points": choose_thresholds(validation.probabilities, truth, labels, named),
             "prediction_sets": conformal.choose_thresholds(validation.probabilities, truth, lesions, labels),
             "familiarity": choose_threshold(familiarity.distance(validation.features)),
         },
@@ -73,6 +83,6 @@ def main() -> None:
     parser = OptionParser(LimitsOptions, prog="python -m lesions.evaluation.limits", description=__doc__)
     parser.add_argument("run", type=Path, help="the folder of a finished run of train.py")
     options, rest = parser.parse()
-    store_limits(rest.run, options.dataset, options.batch_size)
+    store_limits(rest.run, options.dataset, options.batch_size, options.malignant)
     print(f"{rest.run} holds its limits. Next:")
     print(f"  python evaluate_model.py --model {rest.run} --dataset {options.dataset} --split test")

@@ -51,7 +51,7 @@ def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
         "seconds": round(state.log_history[-1]["seconds"]),
         "epochs": state.epoch,
         "steps": state.global_step,
-        "chosen_by": trainer.args.metric_for_best_model,
+        "chosen_by": (trainer.args.metric_for_best_model or "").removeprefix("eval_") or None,
         "best": best,
         "history": history,
     }
