@@ -60,7 +60,6 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="shown")
-        ensure_home()
         with redirect_stderr(Redacted(sys.stderr, secrets(sys.argv, os.environ))):
             try:
                 main()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lesions.faults import InputError
 from lesions.output.places import listed
+from lesions.output.plain_text import escaped
 
 # No pickle is ever fetched: weights come as safetensors or not at all.
 WANTED_FILES = {"model": ["*.json", "*.safetensors"], "dataset": ["*.parquet", "*.json", "*.csv", "README.md"]}
@@ -57,8 +58,8 @@ def local_folder(name: str, kind: str, everything: bool = False) -> Path:
 
 
 def public_name(name: str) -> str:
-    """`name` as it may be published: a Hub id unchanged, of a folder only the last part, never a path."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    """`name` as it may be published: a Hub id unchanged, of a folder or file only the last part, never a path."""
+    return escaped(Path(name).resolve().name) if Path(name).exists() else name
 
 
 def address_of(repo_id: str, kind: str) -> str:

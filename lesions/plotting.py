@@ -12,7 +12,10 @@ from matplotlib.figure import Figure
 
 from lesions.output.files import whole_file
 
-STYLE: Any = {"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: Any = {
+    **{"font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False},
+    "text.parse_math": False,  # a label or the name of a data set may hold a dollar sign
+}
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from huggingface_hub import EvalResult, ModelCardData
 from lesions.dataset import SHARES
 from lesions.diagnoses import malignant_among, melanomas_among, name_of, why_unknown
 from lesions.faults import InputError
+from lesions.hub import public_name
 from lesions.metrics.names import METRICS
 from lesions.model.onnx_file import ONNX_FILE
 from lesions.output.files import write_text
-from lesions.output.plain_text import for_markdown
+from lesions.output.plain_text import for_markdown, one_line
 from lesions.output.templates import render
 from lesions.report.elsewhere import count_dark, earlier_model, external
 from lesions.report.reading import read_comparison, read_report
@@ -73,7 +74,7 @@ def render_card(
         Path(__file__).with_name("template.md.j2"),
         {"show": format_metric, "name_of": name_of, "recall": recall_of},
         metadata=_metadata(run, hub_model_id, training, report, kind).to_yaml(),
-        name=for_markdown((hub_model_id or run.resolve().name).split("/")[-1]),
+        name=for_markdown((hub_model_id or public_name(str(run))).split("/")[-1]),
         model_path=hub_model_id or run.as_posix(),
         space_id=space_id,
         onnx=(run / ONNX_FILE).is_file(),
@@ -136,7 +137,7 @@ def _metadata(
     base = training["base_model"] if training else None
     dataset = training["dataset"]["name"] if training else None
     return ModelCardData(
-        model_name=(hub_model_id or run.resolve().name).split("/")[-1],
+        model_name=one_line((hub_model_id or public_name(str(run))).split("/")[-1]),
         license=LICENSES[kind],
         library_name="transformers",
         pipeline_tag="image-classification",

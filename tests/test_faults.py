@@ -31,6 +31,7 @@ def outcome(program: str, *arguments: str, **environment: str) -> subprocess.Com
         ('open("no such folder/file")', "error: no such folder/file: No such file or directory\n"),
         ('raise OSError(errno.EROFS, "Read-only file system", "a.csv")', "error: a.csv: Read-only file system\nChange"),
         ('try: open("no")\nexcept OSError as e: raise RuntimeError("load") from e', "error: no: No such file"),
+        ('raise InputError("no label a\\x1b[31m\\nb")', "error: no label a [31m\nb\n"),
         ('raise OSError(errno.ENOSPC, "No space left", "a.csv")', "error: a.csv could not be written: No space left\n"),
     ],
 )
@@ -80,6 +81,19 @@ def test_a_user_without_a_home_has_a_place_for_caches(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
     ensure_home()
     assert Path.home().is_dir() and not list(Path.home().iterdir())
+
+
+def test_libraries_see_that_place_as_they_are_imported() -> None:
+    program = """
+import os, pwd
+pwd.getpwuid = {}.__getitem__
+for name in ("HOME", "HF_HOME", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+import evaluate_model
+from huggingface_hub import constants
+print(constants.HF_HOME)
+"""
+    assert Path(command("-c", program).stdout.strip()).is_absolute()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lesions.faults import SHOWN_OF_A_KIND, Faults, InputError
 from lesions.images import SUFFIXES, BadImage, decode, find_images
+from lesions.output.plain_text import escaped, one_line
 
 TYPES = ", ".join(sorted(SUFFIXES))
 
@@ -30,14 +31,13 @@ class ImageFolder:
             raise InputError(f"there is no file or folder {place}")
         self.faults = Faults()
         found = find_images(place, self.faults) if place.is_dir() else {place.stem: place}
-        # What UTF-8 can't hold, of a name in another encoding, as an escape: tables and JSON take it.
-        self.paths = {name.encode("utf-8", "backslashreplace").decode(): path for name, path in found.items()}
+        self.paths = {escaped(name): path for name, path in found.items()}
         self.raise_if_broken()
         self.names = sorted(self.paths)
         if others := passed_over(place):
             more = f" and {len(others) - SHOWN_OF_A_KIND} more" if len(others) > SHOWN_OF_A_KIND else ""
-            print(f"left out, not of a type that is read ({TYPES}): {', '.join(others[:SHOWN_OF_A_KIND])}{more}",
-                  file=sys.stderr)  # fmt: skip
+            named = one_line(", ".join(others[:SHOWN_OF_A_KIND])) + more
+            print(f"left out, not of a type that is read ({TYPES}): {named}", file=sys.stderr)
         if not self.names:
             raise InputError(f"{place} holds no image ({TYPES})")
 

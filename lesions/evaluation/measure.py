@@ -75,7 +75,7 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     images.raise_if_broken()
     about = {
         **_about_model(model, predictor),
-        "dataset": place.resolve().name,  # never a path
+        "dataset": public_name(str(place)),
         "split": None,
         "dataset_revision": None,
         "dataset_fingerprint": None,

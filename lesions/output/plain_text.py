@@ -22,6 +22,11 @@ def for_markdown(content: Any) -> Any:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
+def escaped(text: str) -> str:
+    """`text` with an escape for what UTF-8 can't hold: a file name in another encoding."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def one_line(text: str) -> str:
     """`text` without what moves the cursor of a terminal, changes its colors, or begins another line."""
     return re.sub(CONTROL, " ", text)

@@ -1,0 +1,118 @@
+"""A data set that comes from somewhere: rows that nobody can learn from or measure on are refused, by id."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from datasets import load_dataset
+from in_process import in_process
+from pyarrow import parquet
+
+from lesions.dataset import dataset_fingerprint, describe_dataset, load_splits
+from lesions.evaluation.limits.fitting import store_limits
+from lesions.faults import InputError
+from lesions.model.inputs import LesionImages
+from lesions.model.loading import load_processor
+
+
+def changed(sample: Path, folder: Path, split: str, **values: Any) -> Path:
+    """The sample in `folder`, with these values in the third row of `split`."""
+    shutil.copytree(sample, folder)
+    (path,) = folder.rglob(f"{split}-*.parquet")
+    table = parquet.read_table(path)
+    for name, value in values.items():
+        column = table.column(name).to_pylist()
+        column[2] = value
+        array = pa.array(column, type=table.schema.field(name).type)
+        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), array)
+    parquet.write_table(table, path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"label": -1}, r"row without a label \(none, -1, or beyond.*\), in split test \(1\):\n  DRAWN_"),
+        ({"label": None}, "row without a label"),
+        ({"label": 7}, "row without a label"),
+        ({"image": None}, r"row without the bytes of its image, in split test \(1\):\n  DRAWN_"),
+        ({"image": {"bytes": None, "path": "/etc/hostname"}}, "row without the bytes of its image"),
+        ({"lesion_id": None}, r"row without lesion_id, in split test \(1\):\n  DRAWN_"),
+        ({"image_id": None}, r"row without image_id, in split test \(1\):\n  row 2"),
+    ],
+)
+def test_rows_that_can_not_be_used_are_named(values: dict, reason: str, sample: Path, tmp_path: Path) -> None:
+    folder = changed(sample, tmp_path / "data", "test", **values)
+    with pytest.raises(InputError, match=reason):
+        load_splits(str(folder), "train", "test")
+    splits = load_splits(str(folder), "train", "validation")  # a split that is not asked for may be anything
+    assert len(splits["train"]) > 100
+    if "label" in values or "lesion_id" in values:
+        fingerprints = {dataset_fingerprint(splits), dataset_fingerprint(load_splits(str(sample), "test"))}
+        assert len(fingerprints) == 2
+
+
+def test_every_command_refuses_an_unlabeled_row(copy: Path, sample: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for split in ("test", "validation"):
+        data = changed(sample, tmp_path / split, split, label=-1)
+        error = in_process("evaluate_model.py", "--model", copy, "--dataset", data, "--split", split, "--output", out,
+                           check=2).stderr  # fmt: skip
+        assert f"in split {split} (1)" in error and not out.exists()
+        train = ("train.py", "recipes/demo.yaml", "--dataset", data, "--output_dir", out)
+        assert f"in split {split} (1)" in in_process(*train, check=2).stderr and not out.exists()
+    before = (copy / "training.json").read_bytes()
+    with pytest.raises(InputError, match="row without a label"):
+        store_limits(copy, str(data))
+    assert (copy / "training.json").read_bytes() == before
+
+
+def test_a_file_that_is_not_parquet_is_one_clear_error(sample: Path, tmp_path: Path) -> None:
+    for number, content in enumerate((b"", b"PAR1 and so on", b"<html>log in</html>")):
+        folder = shutil.copytree(sample, tmp_path / str(number))
+        (path,) = folder.rglob("test-*.parquet")
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"the Parquet files of .* can't be read"):
+            load_splits(str(folder), "test")
+
+
+def test_an_image_that_breaks_while_it_is_read_is_named(run: Path, sample: Path, tmp_path: Path) -> None:
+    whole = load_dataset(str(sample), split="test")[2]
+    file = BytesIO()
+    whole["image"].save(file, "JPEG")
+    for number, content in enumerate((b"no image", file.getvalue()[:500])):
+        image = {"bytes": content, "path": None}
+        data = changed(sample, tmp_path / str(number), "test", image=image)
+        images = LesionImages(load_splits(str(data), "test")["test"], load_processor(run))
+        assert images[1]["pixel_values"].shape[0] == 3
+        with pytest.raises(InputError, match=rf"the image {whole['image_id']} can't be read"):
+            images[2]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", '{"source": "HAM10000"}', '{"source": {"title": "HAM10000"}}', '{"source": {"title": 3, "drawn": false}}',
+     '{"sources": {"a": {}}}', '{"duplicates": {"lesions_merged": "many"}}', '{"source": ', "NaN"],
+)  # fmt: skip
+def test_a_broken_audit_is_one_clear_error(content: str, sample: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sample, tmp_path / "data")
+    splits = load_splits(str(folder), "train", "test")
+    (folder / "audit.json").write_text(content)
+    with pytest.raises(InputError, match=r"audit\.json is not"):
+        describe_dataset(str(folder), splits)
+
+
+def test_an_audit_of_another_version_that_says_less_is_taken(sample: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sample, tmp_path / "data")
+    splits = load_splits(str(folder), "train", "test")
+    (folder / "audit.json").write_text(json.dumps({"source": {"title": "Mine", "drawn": False}}))
+    about = describe_dataset(str(folder), splits)
+    assert (about["title"], about["lesions_merged"], about["sources"]) == ("Mine", None, {})
+    (folder / "audit.json").unlink()
+    assert describe_dataset(str(folder), splits)["title"] == "data"
