@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from fractions import Fraction
 from math import lcm
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,11 +79,12 @@ def _stratify(table: pd.DataFrame, seed: int, shares: dict[str, float]) -> pd.Se
     of_diagnosis = (counts / counts.sum()).to_numpy()
     names = np.repeat(list(shares), apportion(len(counts), list(shares.values())))
     random = np.random.RandomState(seed)
-    ways = [random.permutation(names) for _ in range(1000)]
+    ways: list[NDArray] = [random.permutation(names) for _ in range(1000)]
 
-    def miss(way: NDArray[np.str_]) -> float:
+    def miss(way: Any) -> float:
         """By how much the share of one diagnosis in one split is off, at most."""
-        return max(np.abs(of_diagnosis[way == name].sum(axis=0) - share).max() for name, share in shares.items())
+        off = [np.abs(of_diagnosis[way == name].sum(axis=0) - share).max() for name, share in shares.items()]
+        return float(max(off))
 
     split = part.map(dict(zip(counts.index, min(ways, key=miss), strict=True)))
     faults = Faults()

@@ -84,7 +84,6 @@ HIDDEN = {
     "JPEG IPTC": jpeg_with(segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x15\x1c\2\x50\0\x10" + SECRET)),
     "JPEG comment": saved(halves(), "JPEG", comment=SECRET),
     "JPEG unknown segments": jpeg_with(*(segment(0xE0 + number, SECRET) for number in range(16))),
-    "JPEG extension segments": jpeg_with(segment(0xF0, SECRET), segment(0xFD, SECRET)),
     "JPEG JFIF thumbnail": jfif_with_thumbnail(),
     "JPEG JFXX thumbnail": jpeg_with(segment(0xE0, b"JFXX\0\x10" + saved(halves(), "JPEG", comment=SECRET))),
     "JPEG Adobe, longer": jpeg_with(segment(0xEE, b"Adobe\0\x64\0\0\0\0\1" + SECRET)),

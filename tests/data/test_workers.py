@@ -47,40 +47,44 @@ if __name__ == "__main__":
 """
 
 
+Running = tuple[subprocess.Popen[str], list[psutil.Process]]
+
+
 @pytest.fixture(params=BODIES)
-def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """The command, and the ids of its workers, all at work."""
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
+    """The command and its workers, all at work."""
     program, seen = tmp_path / "program.py", tmp_path / "seen"
     seen.mkdir()
     program.write_text(PROGRAM.format(body=BODIES[request.param].strip().replace("\n", "\n    ")))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOKY_PICKLER": "cloudpickle"}
     process = subprocess.Popen([sys.executable, program, seen], cwd=ROOT, env=environment, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
-    while len(workers := [int(path.name) for path in seen.iterdir()]) < 2:
+    while len(workers := [psutil.Process(int(path.name)) for path in seen.iterdir()]) < 2:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
     yield process, workers
-    for process_id in (process.pid, *workers):
-        if psutil.pid_exists(process_id):
-            os.kill(process_id, signal.SIGKILL)
+    process.kill()
+    for worker in workers:
+        if worker.is_running():
+            worker.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_with_the_command(running: tuple[subprocess.Popen[str], list[int]], number: int) -> None:
+def test_workers_end_with_the_command(running: Running, number: int) -> None:
     process, workers = running
     process.send_signal(number)
     process.communicate()  # a reader, like `tee`, that waits until nobody can write any more
     assert process.returncode == -number
-    assert not [worker for worker in workers if psutil.pid_exists(worker)]
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
-def test_a_killed_worker_is_one_clear_error(running: tuple[subprocess.Popen[str], list[int]]) -> None:
+def test_a_killed_worker_is_one_clear_error(running: Running) -> None:
     process, workers = running
-    os.kill(workers[0], signal.SIGKILL)
+    workers[0].kill()
     error = process.communicate()[1]
     assert process.returncode == 2 and "Traceback" not in error
     assert "error: a worker process was killed, as the system does where memory runs out" in error
-    assert not [worker for worker in workers if psutil.pid_exists(worker)]
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
 def test_what_torch_says_of_a_killed_worker() -> None:
