@@ -19,6 +19,7 @@ import pandas as pd
 from lesions import data
 from lesions.dataset import load_splits
 from lesions.evaluation.comparison import paired_differences
+from lesions.evaluation.options import MeasureOptions
 from lesions.evaluation.prediction import Predictor
 from lesions.faults import InputError, exits_cleanly
 from lesions.hub import public_name
@@ -62,7 +63,7 @@ def main() -> None:
     if pairs.empty:
         raise InputError(f"{options.milk10k} has no other export of an image of {options.split}")
     own = rows.select([number_of[name] for name in pairs["other_image_id"]])
-    predictor, names = Predictor.of(options.model, "torch"), rows.features["label"].names
+    predictor, names = Predictor.of(options.model, MeasureOptions()), rows.features["label"].names
     truth = np.array([predictor.labels.index(names[label]) for label in own["label"]])
     about = own.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     first, second = (

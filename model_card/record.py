@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from lesions.output.files import Number, check_form, read_json
-from lesions.run_folder import RECORD, Data, Decision, Record, record_of
+from lesions.run_folder import RECORD, Data, Decision, record_of
 
 Size = Annotated[list[int], Field(min_length=2, max_length=2)]
 
@@ -64,7 +64,7 @@ class Earlier(TypedDict):
     teacher: NotRequired[list[str] | None]
 
 
-class WholeRecord(Record):
+class WholeRecord(TypedDict):
     dataset: WholeData
     settings: Settings
     architecture: str
