@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired
 
 from typing_extensions import TypedDict
 
 from lesions.faults import Faults, InputError, refused_file
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.output.files import read_json
+from lesions.output.files import read_json, sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset, DatasetDict
 
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
+JPEG = b"\xff\xd8\xff"  # how such a file begins
 NEEDED_COLUMNS = ("image", "label", "image_id", "lesion_id")
 
 
@@ -29,14 +31,16 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
         raise InputError(f"{folder}: the datasets library can't open a path with `::`; rename that folder")
     files: dict[str, list[str]] = {split: [] for split in SHARES}  # in this order; others follow
     for file in sorted(folder.rglob("*.parquet")):
-        files.setdefault(file.stem.split("-")[0], []).append(glob.escape(str(file)))
+        files.setdefault(file.stem.split("-")[0], []).append(str(file))
     files = {split: paths for split, paths in files.items() if paths}
     if not files:
         raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")
-    # Not `load_dataset(folder)`: if a card lists its files, datasets 5.2 serves its cached copy of an older data set
-    # at the same path. It does look at files that are named one by one.
+    # datasets 5.2 recognizes a cached copy by the paths of the files, which a card may list, or by their times, which
+    # rsync and tar restore. So the content names the copy.
+    content = sha256_of([Path(path) for paths in files.values() for path in paths])
     try:
-        dataset = load_dataset("parquet", data_files=files)
+        named = {split: [glob.escape(path) for path in paths] for split, paths in files.items()}
+        dataset = load_dataset("parquet", name=content, data_files=named)
     except Exception as error:
         if refused_file(error):
             raise
@@ -67,11 +71,12 @@ def _unusable_rows(part: Dataset) -> dict[str, list[str]]:
     columns = {name: part.data.column(name) for name in NEEDED_COLUMNS}
     count = part.features["label"].num_classes
     texts = {name: columns[name].to_pylist() for name in ("image_id", "lesion_id")}
-    empty = compute.is_null(compute.struct_field(columns["image"], "bytes")).to_pylist()
+    # data_prep.py stores JPEG. Pillow would open anything, and hand some formats to other programs.
+    jpeg = compute.starts_with(compute.struct_field(columns["image"], "bytes"), JPEG).to_pylist()
     labeled = [label is not None and 0 <= label < count for label in columns["label"].to_pylist()]
     faults = {
         "row without a label (none, -1, or beyond the names of the labels)": [not known for known in labeled],
-        "row without the bytes of its image": empty,
+        "row without the bytes of a JPEG image": [not found for found in jpeg],
         **{f"row without {name}": [not isinstance(text, str) for text in texts[name]] for name in texts},
     }
     names = [name or f"row {number}" for number, name in enumerate(texts["image_id"])]
@@ -171,7 +176,7 @@ def fingerprint(rows: pd.DataFrame) -> str:
 
     It is computed from the rows themselves, so that anyone who loads the data can check that they are the same.
     """
-    columns = (rows[name].astype(str) for name in ("image_id", "lesion_id", "dx", "split"))
+    columns = (rows[name].fillna("").astype(str) for name in ("image_id", "lesion_id", "dx", "split"))
     digest = hashlib.sha256()
     for line in sorted(map(",".join, zip(*columns, strict=True))):
         digest.update(f"{line}\n".encode())

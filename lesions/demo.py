@@ -45,10 +45,11 @@ def main() -> None:
 
 def classify_one_image() -> None:
     """Classifies one test image with plain `pipeline()`, as any user of the model would."""
-    from datasets import load_dataset
     from transformers import pipeline
 
-    split = load_dataset(DATA, split="test")
+    from lesions.dataset import load_splits
+
+    split = load_splits(DATA, "test")["test"]
     row = split[len(split) // 2]
     label = split.features["label"].int2str(row["label"])
     print(f'\n$ pipeline("image-classification", model="{RUN}")  # of {row["image_id"]}, a {label}', flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ from datasets import load_dataset
 from in_process import in_process
 from pyarrow import parquet
 
-from lesions.dataset import dataset_fingerprint, describe_dataset, load_splits
+from lesions.dataset import JPEG, dataset_fingerprint, describe_dataset, load_splits
 from lesions.evaluation.limits.fitting import store_limits
 from lesions.faults import InputError
 from lesions.model.inputs import LesionImages
@@ -41,8 +42,9 @@ def changed(sample: Path, folder: Path, split: str, **values: Any) -> Path:
         ({"label": -1}, r"row without a label \(none, -1, or beyond.*\), in split test \(1\):\n  DRAWN_"),
         ({"label": None}, "row without a label"),
         ({"label": 7}, "row without a label"),
-        ({"image": None}, r"row without the bytes of its image, in split test \(1\):\n  DRAWN_"),
-        ({"image": {"bytes": None, "path": "/etc/hostname"}}, "row without the bytes of its image"),
+        ({"image": None}, r"row without the bytes of a JPEG image, in split test \(1\):\n  DRAWN_"),
+        ({"image": {"bytes": None, "path": "/etc/hostname"}}, "row without the bytes of a JPEG image"),
+        ({"image": {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0", "path": None}}, "row without the bytes of a JPEG image"),
         ({"lesion_id": None}, r"row without lesion_id, in split test \(1\):\n  DRAWN_"),
         ({"image_id": None}, r"row without image_id, in split test \(1\):\n  row 2"),
     ],
@@ -56,6 +58,18 @@ def test_rows_that_can_not_be_used_are_named(values: dict, reason: str, sample: 
     if "label" in values or "lesion_id" in values:
         fingerprints = {dataset_fingerprint(splits), dataset_fingerprint(load_splits(str(sample), "test"))}
         assert len(fingerprints) == 2
+
+
+def test_a_file_that_is_replaced_with_its_old_time_is_read_again(sample: Path, tmp_path: Path) -> None:
+    """As rsync, tar and the layers of a container image do."""
+    folder = shutil.copytree(sample, tmp_path / "data")
+    (path,) = folder.rglob("test-*.parquet")
+    time, before = path.stat().st_mtime_ns, dataset_fingerprint(load_splits(str(folder), "test"))
+    name = load_splits(str(folder), "test")["test"]["lesion_id"][2]
+    shutil.copy(next(changed(sample, tmp_path / "other", "test", lesion_id="x" * len(name)).rglob("test-*")), path)
+    os.utime(path, ns=(time, time))
+    after = load_splits(str(folder), "test")
+    assert after["test"]["lesion_id"][2] == "x" * len(name) and dataset_fingerprint(after) != before
 
 
 def test_every_command_refuses_an_unlabeled_row(copy: Path, sample: Path, tmp_path: Path) -> None:
@@ -86,7 +100,7 @@ def test_an_image_that_breaks_while_it_is_read_is_named(run: Path, sample: Path,
     whole = load_dataset(str(sample), split="test")[2]
     file = BytesIO()
     whole["image"].save(file, "JPEG")
-    for number, content in enumerate((b"no image", file.getvalue()[:500])):
+    for number, content in enumerate((JPEG + b"no image", file.getvalue()[:500])):
         image = {"bytes": content, "path": None}
         data = changed(sample, tmp_path / str(number), "test", image=image)
         images = LesionImages(load_splits(str(data), "test")["test"], load_processor(run))
