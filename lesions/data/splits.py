@@ -6,7 +6,6 @@ import hashlib
 import warnings
 from fractions import Fraction
 from math import lcm
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from lesions.dataset import SHARES
 from lesions.faults import Faults
 
 UNDIVIDED = ""  # the split of an image that has none yet
+CHANGES = 10_000  # of the split of one or two parts of the data that are tried, to come closer to the shares
 ADVICE = "add lesions of these diagnoses, or remove their rows"
 
 
@@ -68,8 +68,8 @@ def split_by_group(table: pd.DataFrame, seed: int, shares: dict[str, float] = SH
 
 def _stratify(table: pd.DataFrame, seed: int, shares: dict[str, float]) -> pd.Series:
     """The split of each row where groups hold several diagnoses: scikit-learn's StratifiedGroupKFold makes small parts
-    of like shares, and of 1,000 sampled ways to put these together it is the one that comes closest to `shares` of
-    every diagnosis. The order of the rows does not matter.
+    of like shares. They are dealt at random, and then one or two of them change their split as often as that brings
+    the splits closer to their `shares` of every diagnosis. The order of the rows does not matter.
 
     Raises InputError that names every diagnosis that some split would lack.
     """
@@ -77,16 +77,22 @@ def _stratify(table: pd.DataFrame, seed: int, shares: dict[str, float]) -> pd.Se
     part = _parts(rows, lcm(*(Fraction(share).limit_denominator(100).denominator for share in shares.values())), seed)
     counts = pd.crosstab(part, rows["dx"])
     of_diagnosis = (counts / counts.sum()).to_numpy()
-    names = np.repeat(list(shares), apportion(len(counts), list(shares.values())))
+    aims = np.array(list(shares.values()))
+
+    def miss(way: NDArray[np.int64]) -> float:
+        """How far all splits are off, as chi-square weighs it: the same distance weighs more in a small split."""
+        reached = of_diagnosis.T @ (way[:, None] == np.arange(len(aims)))
+        return float(((reached - aims) ** 2 / aims).sum())
+
     random = np.random.RandomState(seed)
-    ways: list[NDArray] = [random.permutation(names) for _ in range(1000)]
-
-    def miss(way: Any) -> float:
-        """By how much the share of one diagnosis in one split is off, at most."""
-        off = [np.abs(of_diagnosis[way == name].sum(axis=0) - share).max() for name, share in shares.items()]
-        return float(max(off))
-
-    split = part.map(dict(zip(counts.index, min(ways, key=miss), strict=True)))
+    way = random.permutation(np.repeat(np.arange(len(aims)), apportion(len(counts), list(aims))))
+    off = miss(way)
+    for _ in range(CHANGES):
+        other = way.copy()
+        other[random.randint(len(way), size=2)] = random.randint(len(aims), size=2)
+        if (now := miss(other)) < off:
+            way, off = other, now
+    split = part.map(dict(zip(counts.index, np.array(list(shares))[way], strict=True)))
     faults = Faults()
     for diagnosis, found in split.groupby(rows["dx"]).unique().items():
         faults.add("diagnosis that these splits would lack", *(f"{diagnosis}: {one}" for one in set(shares) - {*found}))

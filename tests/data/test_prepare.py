@@ -377,7 +377,7 @@ def class_folders(folder: Path, *places: str) -> Path:
     for number, place in enumerate(places):
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (16, 12), (number, 100, 255 - number)).save(path)
+        Image.new("RGB", (16, 12), (10 * number, 100, 255 - 10 * number)).save(path)
     return folder
 
 
@@ -394,9 +394,8 @@ def test_class_folders_are_a_source_also_with_equal_file_names(tmp_path: Path) -
     data = load_dataset(str(tmp_path / "out"))
     pixels = {row["image_id"]: row["image"].getpixel((8, 6)) for part in data.values() for row in part}
     for number, place in enumerate(places):
-        name = place.removesuffix(".png")
-        if name in pixels:
-            assert abs(pixels[name][0] - number) < 4, name
+        if "nv/001" not in place:
+            assert abs(pixels[place.removesuffix(".png")][0] - 10 * number) < 4, place
     assert "13 of 13 images have no lesion id" in (tmp_path / "out" / "README.md").read_text()
 
     extra = class_folders(tmp_path / "extra", "mel/a.png", "nv/b.png", "wart/c.png")
