@@ -91,3 +91,25 @@ def test_what_torch_says_of_a_killed_worker() -> None:
     killed = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
     assert "--dataloader_num_workers 0" in str(killed_worker(killed))
     assert killed_worker(RuntimeError("Caught ValueError in DataLoader worker process 0.")) is None
+
+
+def test_a_killed_worker_of_the_data_loader_is_one_clear_error(sample: Path, tmp_path: Path) -> None:
+    options = [
+        "recipes/demo.yaml",
+        "--dataset",
+        sample,
+        "--output_dir",
+        tmp_path / "run",
+        "--dataloader_num_workers",
+        2,
+    ]
+    process = subprocess.Popen([sys.executable, "train.py", *map(str, options), "--num_train_epochs", "1000"], cwd=ROOT,
+                               text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+    parent = psutil.Process(process.pid)
+    while len(workers := parent.children()) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    workers[0].kill()
+    error = process.communicate()[1]
+    assert process.returncode == 2 and "Traceback" not in error
+    assert "error: a worker process was killed" in error and "DataLoader worker (pid" in error
