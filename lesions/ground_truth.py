@@ -37,7 +37,8 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[NDArray[np.floa
 
     Raises InputError, which names every label without a column, and every image whose row is not its probabilities.
     """
-    table, faults = _read_table(path, "predictions"), Faults()
+    needed = ",".join(("image", *(_column_of(label, labels) for label in isic_order(labels))))
+    table, faults = _read_table(path, "predictions", needed), Faults()
     images, columns = list(table["image"]), _columns_of(labels, table)
     faults.add("column missing", *(label for label in labels if label not in columns))
     faults.raise_if_any(f"{path} does not hold predictions of this model; measure it again")
@@ -68,7 +69,8 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
     ignored; so are the case of a diagnosis, and the suffix of a file name. Raises InputError that names every image
     without exactly one known diagnosis.
     """
-    table = _read_table(path, "ground truth")
+    needed = f"image_id,dx or image,{','.join(_column_of(label, labels) for label in isic_order(labels))}"
+    table = _read_table(path, "ground truth", needed)
     columns = _columns_of(labels, table)
     if "dx" in table:
         dx = table["dx"].map(lambda text: label_of(text, labels))
@@ -76,10 +78,7 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
         labels_by_column = {column: label for label, column in columns.items()}
         dx = marked_column(table, list(labels_by_column)).map(labels_by_column)
     else:
-        raise InputError(
-            f"the ground truth {path} has the columns {', '.join(table)}; it needs image_id,dx "
-            f"or image,{','.join(_column_of(label, labels) for label in isic_order(labels))}"
-        )
+        raise InputError(f"the ground truth {path} has the columns {', '.join(table)}; it needs {needed}")
     table = table.assign(dx=dx, image=_named_as(images, table["image"]))
     faults, known = Faults(), table[table["image"].isin(images)]
     faults.add("image without ground truth", *sorted(set(images) - set(known["image"])))
@@ -124,9 +123,9 @@ def _named_as(images: Sequence[str], names: pd.Series) -> pd.Series:
     return names.map(lambda name: name if name in exact else by_plain_name.get(plain(name), name))
 
 
-def _read_table(path: Path, what: str) -> pd.DataFrame:
+def _read_table(path: Path, what: str, needed: str) -> pd.DataFrame:
     """The CSV file `path` as text, where `NA` is a name like any other, with the column `image`. Raises InputError,
-    which calls the file `what`."""
+    which calls the file `what` and says which columns are `needed`."""
     try:
         # Without a header: pandas would rename a column whose name is empty or appears twice.
         rows = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -137,8 +136,7 @@ def _read_table(path: Path, what: str) -> pd.DataFrame:
     names = ["image" if name in IMAGE_COLUMNS else name for name in names]
     if names.count("image") != 1 or any(names.count(name) > 1 for name in COLUMNS):
         raise InputError(
-            f"the {what} {path} has the columns {', '.join(rows.iloc[0])}; it needs one that is called image or "
-            "image_id, and none of its columns twice"
+            f"the {what} {path} has the columns {', '.join(rows.iloc[0])}; it needs {needed}, each of them once"
         )
     return rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
 

@@ -17,6 +17,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
 from lesions.output.files import read_json
+from lesions.output.places import check_utf8
 from lesions.run_folder import WEIGHTS
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
@@ -44,6 +45,7 @@ def read_config(folder: Path) -> Any:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} is not a model folder: it holds no config.json")
+    check_utf8(folder)
     _refuse_code(path)
     with usable(path):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 
 from lesions.faults import Faults, InputError
+from lesions.output.plain_text import escaped
 
 LONGEST_NAME = 200  # bytes in UTF-8; file systems take 255, of which a partial file's name needs some
 
@@ -37,6 +38,9 @@ def alone(path: Path) -> Iterator[None]:
 
 def check_writable(folder: Path) -> None:
     """Makes sure, before any work, that files can be created in `folder`, or that it can be made. Raises InputError."""
+    check_utf8(folder)
+    if folder.is_symlink() and not folder.exists():
+        raise InputError(f"{folder} is a link to {folder.resolve()}, which does not exist; make that folder first")
     folder = folder.resolve()
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
@@ -46,6 +50,12 @@ def check_writable(folder: Path) -> None:
             probe.write(b"\0" * 4096)
     except OSError as error:
         raise InputError(f"{there} can't be written to: {error.strerror}; give another place") from error
+
+
+def check_utf8(path: Path) -> None:
+    """Raises InputError for a path in another encoding, which safetensors can neither read nor write."""
+    if escaped(str(path.resolve())) != str(path.resolve()):
+        raise InputError(f"the name of {path.resolve()} is not in UTF-8; rename that folder")
 
 
 def check_folder(path: Path, ours: Sequence[str] | None = None) -> Path:

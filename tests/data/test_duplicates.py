@@ -59,9 +59,9 @@ def table() -> pd.DataFrame:
     pairs = pd.read_csv(PUBLISHED_PAIRS)
     first, second = pairs.loc[0, "image_id"], pairs.loc[0, "other_image_id"]
     images = [first, second, "x1", "x2", "x3", "x4"]
-    return pd.DataFrame(
-        {"image_id": images, "lesion_id": ["b", "a", "c", "d", "d", "e"], "dx": ["nv", "nv", "nv", "nv", "nv", "mel"]}
-    )
+    lesions = ["b", "a", "c", "d", "d", "e"]
+    diagnoses = ["nv", "nv", "nv", "nv", "nv", "mel"]
+    return pd.DataFrame({"image_id": images, "lesion_id": lesions, "patient_id": lesions, "dx": diagnoses})
 
 
 def test_joined_lesions_form_one_group(table: pd.DataFrame) -> None:

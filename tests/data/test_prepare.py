@@ -24,7 +24,7 @@ from PIL import Image
 from test_duplicates import skin
 
 import data_prep
-from lesions import images
+from lesions.data import stored_form, workers
 from lesions.data.duplicates import contact_sheet, keypoints
 from lesions.data.stored_form import prepare
 from lesions.diagnoses import CODES
@@ -234,7 +234,7 @@ def test_each_image_is_decoded_once_to_search_and_once_to_store(
             file.write(hashlib.sha256(content).hexdigest() + "\n")
         return decode(image)
 
-    for module in (images, keypoints, contact_sheet):
+    for module in (stored_form, workers, keypoints, contact_sheet):
         monkeypatch.setattr(module, "decode", noted)
     originals = [hashlib.sha256(path.read_bytes()).hexdigest() for path in source.rglob("ISIC_*")]
     for audit, times in (("off", 1), ("merge", 2)):

@@ -22,6 +22,7 @@ from lesions.diagnoses import CODES, isic_order
 from lesions.evaluation.limits.fitting import store_limits
 from lesions.ground_truth import read_predictions
 from lesions.metrics.probabilities import softmax
+from lesions.model.familiarity import Familiarity
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import load_for_prediction, load_processor
 from lesions.training.arguments import LesionTrainingArguments
@@ -246,6 +247,7 @@ def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_pa
     wrong = error("--dataset", sample, "--ground_truth", truth, "--prevalence", 2, "--batch_size", 0)
     for fault in ("--model is required", "--ground_truth goes with", "--prevalence is a share", "--batch_size must be"):
         assert fault in wrong
+    assert "--robustness is a number" in error("--model", run, "--dataset", sample, "--robustness", -1)
     assert "one of --dataset, --images and --compare" in error("--model", run)
     assert "did you mean dataset?" in error("--model", run, "--datset", sample)
 
@@ -270,20 +272,21 @@ def test_images_that_the_model_was_trained_on_are_refused(run: Path, sample: Pat
     rows = load_dataset(str(sample), split="train").select(range(3))
     labels = [CODES[number] for number in rows["label"]]
     new = load_dataset(str(sample), split="test")[0]
-    new["image"].save(tmp_path / "new.png")
-    truth, output = tmp_path / "truth.csv", tmp_path / "out"
+    images, truth, output = tmp_path / "images", tmp_path / "truth.csv", tmp_path / "out"
+    images.mkdir()
+    new["image"].save(images / "new.png")
 
     def measure(table: str, check: int) -> str:
         truth.write_text(f"{table}new,L,{CODES[new['label']]}\n")
-        options = ("--images", tmp_path, "--ground_truth", truth, "--output", output)
+        options = ("--images", images, "--ground_truth", truth, "--output", output)
         return in_process("evaluate_model.py", "--model", run, *options, check=check).stderr
 
     head, refused = "image_id,lesion_id,dx\n", f"image that the model {run} was trained on"
     contents = load_dataset(str(sample), split="train").cast_column("image", datasets.Image(decode=False))
-    (tmp_path / "renamed.jpg").write_bytes(contents[0]["image"]["bytes"])
+    (images / "renamed.jpg").write_bytes(contents[0]["image"]["bytes"])
     assert f"{refused} (1):\n  renamed" in measure(f"{head}renamed,X,{labels[0]}\n", 2)
-    (tmp_path / "renamed.jpg").unlink()
-    rows[1]["image"].save(tmp_path / f"{rows[1]['image_id']}.png")  # another file of the same image
+    (images / "renamed.jpg").unlink()
+    rows[1]["image"].save(images / f"{rows[1]['image_id']}.png")  # another file of the same image
     own = f"{head}{rows[1]['image_id']},{{}},{labels[1]}\n"
     for lesion in (rows[1]["lesion_id"], ""):  # known, or not
         assert f"{refused} (1):\n  {rows[1]['image_id']}" in measure(own.format(lesion), 2)
@@ -315,3 +318,24 @@ def test_malignant_labels_that_the_user_names_decide_the_answer(copy: Path, samp
     assert report["malignant"] == ["mel", "nv"] and [point["labels"] for point in points] == [["mel", "nv"]] * 4
     store_limits(copy, str(sample))  # keeps them
     assert json.loads((copy / "training.json").read_text())["malignant"] == ["mel", "nv"]
+
+
+def test_an_evaluation_does_not_write_over_what_it_reads(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "images" / "a.png")
+    truth = tmp_path / "ground_truth.csv"
+    truth.write_text("image_id,dx,notes\na,nv,mine\nb,nv,mine\n")
+    measuring = ("evaluate_model.py", "--model", run, "--images", tmp_path / "images", "--ground_truth", truth)
+    for output, reason in (
+        (tmp_path, "would replace the file --ground_truth"),
+        (tmp_path / "images", "would be images"),
+    ):
+        assert reason in in_process(*measuring, "--output", output, check=2).stderr
+    assert "mine" in truth.read_text() and len(list((tmp_path / "images").iterdir())) == 1
+
+
+def test_the_familiarity_of_another_model_is_refused_before_the_work(copy: Path, sample: Path, tmp_path: Path) -> None:
+    Familiarity(np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32)).save(copy)
+    options = ("--dataset", sample, "--output", tmp_path / "out")
+    assert "is of another model" in in_process("evaluate_model.py", "--model", copy, *options, check=2).stderr
+    assert not (tmp_path / "out").exists()

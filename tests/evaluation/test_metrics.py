@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import evaluate
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -147,3 +148,9 @@ def test_intervals_are_the_same_every_time() -> None:
     first, second = (bootstrap_intervals(probabilities, truth, np.arange(300), resamples=300) for _ in range(2))
     assert first == second
     assert len(recall_intervals(probabilities, truth, np.arange(300))) == 5
+
+
+def test_metrics_need_no_cache_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", "/dev/null/cache")
+    computed = LesionMetrics().compute(predictions=np.eye(2), references=np.arange(2), names=["accuracy"])
+    assert computed == {"accuracy": 1}

@@ -111,6 +111,14 @@ def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -
     assert "to the {side} x {side} that".format(**record["settings"]) in render_card(copy)
 
 
+def test_a_run_that_went_on_from_an_unfinished_one_has_a_card(copy: Path) -> None:
+    record = json.loads((copy / "training.json").read_text())
+    end = ("epochs", "steps", "seconds", "best", "chosen_by", "history", "decision", "hardware")
+    unfinished = {name: value for name, value in record.items() if name not in end} | {"status": "running"}
+    (copy / "training.json").write_text(json.dumps(record | {"earlier": unfinished}))
+    assert "- Run 1 of 2, with the same validation and test images: over " in render_card(copy)
+
+
 def rename_vasc(run: Path, label: str, **record: object) -> None:
     for name in ("config.json", "training.json", "evaluation/metrics.json"):
         content = json.loads(re.sub(r"\bvasc\b", label, (run / name).read_text()))
@@ -187,7 +195,8 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     record["earlier"] = {**record, "epochs": 7, "earlier": {**record, "epochs": 5, "earlier": None}}
     path.write_text(json.dumps(record))
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())
-    row = {"n_images": 6, "n_lesions": 6, "accuracy": 0.25, "balanced_accuracy": None}
+    known, unknown = ({"value": value, "low": None, "high": None} for value in (0.25, None))
+    row = {"n_images": 6, "n_lesions": 6, "accuracy": known, "balanced_accuracy": unknown}
     report |= {"split": "clinic", "subgroups": {"skin tone": {"1": row, "5": row, "unknown": row}}}
     (copy / "evaluation-clinic").mkdir()
     (copy / "evaluation-clinic" / "metrics.json").write_text(json.dumps(report))

@@ -73,6 +73,24 @@ def test_the_best_checkpoint_is_the_one_with_the_better_value(metric: str, great
     assert training.greater_is_better is greater
 
 
+def test_the_card_names_the_metric_that_chose_however_it_was_spelled(sample: Path, tmp_path: Path) -> None:
+    steps = (
+        "--max_steps",
+        2,
+        "--eval_strategy",
+        "steps",
+        "--save_strategy",
+        "steps",
+        "--eval_steps",
+        1,
+        "--save_steps",
+        1,
+    )
+    given = ("--dataset", sample, "--output_dir", tmp_path / "run", "--metric_for_best_model", "eval_brier")
+    in_process("train.py", "recipes/demo.yaml", *given, *steps)
+    assert "The checkpoint was chosen by Brier score" in (tmp_path / "run" / "README.md").read_text()
+
+
 def test_a_cache_that_can_not_be_written_is_one_clear_error(sample: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     given = ("--dataset", sample, "--model", "recipes/demo-deit", "--output_dir", tmp_path / "run", "--from_scratch")

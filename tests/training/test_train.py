@@ -105,7 +105,7 @@ def test_goes_on_from_a_run_with_larger_images_and_says_so(run: Path, sample: Pa
     assert record["earlier"] == {name: value for name, value in first.items() if name != "history"}
     assert record["base_model"] == first["base_model"]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "- Two runs on the same splits. The first" in card and "- Images of 96 x 96 pixels" in card
+    assert "- Run 1 of 2, with the same validation and test images" in card and "- Images of 96 x 96 pixels" in card
     classify = pipeline("image-classification", model=str(tmp_path / "run"))
     assert classify.image_processor.size == {"height": 96, "width": 96} and classify.model.config.image_size == 96
     assert len(classify(Image.new("RGB", (600, 450)), top_k=7)) == 7
@@ -134,7 +134,10 @@ def test_refuses_a_dataset_that_is_none(tmp_path: Path) -> None:
     )
     error = train(tmp_path / "run", tmp_path / "empty", check=2).stderr
     assert "split missing" in error and "validation" in error
-    assert "column missing in split train (2):\n  image\n  lesion_id" in error and "not a ClassLabel" in error
+    assert (
+        "column missing in split train (2):\n  image\n  lesion_id" in error
+        and "label is not of the type ClassLabel" in error
+    )
 
 
 @pytest.mark.parametrize("option", ["--dataset", "--model"])
