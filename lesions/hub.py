@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lesions.faults import InputError
 from lesions.output.places import listed
@@ -15,6 +16,9 @@ from lesions.output.plain_text import escaped
 # No pickle is ever fetched: weights come as safetensors or not at all.
 WANTED_FILES = {"model": ["*.json", "*.safetensors"], "dataset": ["*.parquet", "*.json", "*.csv", "README.md"]}
 ADDRESSES = {"model": "", "dataset": "datasets/", "space": "spaces/"}  # of each kind, below the Hub's own
+
+
+SILENCE = 60.0  # seconds without a byte from the Hub, after which a request ends
 
 
 @dataclass(frozen=True)
@@ -136,12 +140,25 @@ def push_folder(
 def _clear_errors(repo_id: str, kind: str, what_next: str, prefix: str = "") -> Iterator[None]:
     """Turns whatever the Hub's client raises into an InputError: `prefix`, the reason, and `what_next`.
 
-    An answer that no Hub would give, of a login page for example, breaks the client in ways of every type.
+    An answer that no Hub would give, of a login page for example, breaks the client in ways of every type. A Hub that
+    accepts and never answers ends with an error too: the client itself would wait for ever.
     """
+    from huggingface_hub import get_session
+
+    hooks = get_session().event_hooks
+    if _limit_waiting not in hooks["request"]:
+        get_session().event_hooks = {**hooks, "request": [*hooks["request"], _limit_waiting]}
     try:
         yield
     except Exception as error:
         raise InputError(f"{prefix}{_reason(error, repo_id, kind)}; {what_next}") from error
+
+
+def _limit_waiting(request: Any) -> None:
+    """A hook of the HTTP client: the limits of a request that sets none, or none that ends."""
+    asked = request.extensions.get("timeout") or {}
+    names = ("connect", "read", "write", "pool")
+    request.extensions["timeout"] = {name: min(asked.get(name) or SILENCE, SILENCE) for name in names}
 
 
 def _reason(error: Exception, repo_id: str, kind: str) -> str:

@@ -162,7 +162,10 @@ def test_says_what_it_does_not_know(browser: Any, tmp_path: Path) -> None:
     answers = predictor.probabilities([{"image": image, "label": 0} for image in images], 6)
     distances = predictor.familiarity.distance(answers.features)
     thresholds = np.median(answers.probabilities, axis=0)
-    by_diagnosis = {label: {"threshold": float(threshold)} for label, threshold in zip(EIGHT, thresholds, strict=True)}
+    by_diagnosis = {
+        label: {"threshold": float(threshold), "guarantee": 0.95, "n_lesions": 40}
+        for label, threshold in zip(EIGHT, thresholds, strict=True)
+    }
     sets = {"level": 0.95, "by_diagnosis": by_diagnosis}
     familiarity = {"accepted": 0.99, "threshold": float(np.median(distances))}
     record = json.loads((RELEASE / "training.json").read_text()) | {"operating_points": []}
