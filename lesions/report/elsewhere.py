@@ -30,9 +30,8 @@ def external(reports: list[dict[str, Any]]) -> list[Section]:
     ]
     sections = [Section("External tests", text, columns, rows)]
     by_tone = [
-        [f"{each['split']}: {tone}", str(row["n_images"]), *(format_metric(row[name]) for name in BOX[:2])]
-        for each in reports
-        for tone, row in each["subgroups"].get("skin tone", {}).items()
+        [f"{split}: {tone}", str(row["n_images"]), *(format_metric(row[name]) for name in BOX[:2])]
+        for split, tone, row in _tones(reports)
     ]
     if by_tone:
         text = f"Skin tone {TONES}, as the data set states it. With few images a row says little."
@@ -43,8 +42,15 @@ def external(reports: list[dict[str, Any]]) -> list[Section]:
 
 def count_dark(reports: list[dict[str, Any]]) -> int | None:
     """How many external images show one of the three darkest skin tones; None where no set states skin tones."""
-    tones = [tone for each in reports for tone in each["subgroups"].get("skin tone", {}).items()]
-    return sum(row["n_images"] for tone, row in tones if tone in DARK) if tones else None
+    tones = _tones(reports)
+    return sum(row["n_images"] for _, tone, row in tones if tone in DARK) if tones else None
+
+
+def _tones(reports: list[dict[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:
+    """The split, the skin tone and the metrics of each subgroup by skin tone."""
+    return [
+        (each["split"], tone, row) for each in reports for tone, row in each["subgroups"].get("skin tone", {}).items()
+    ]
 
 
 def _melanomas_found(report: dict[str, Any]) -> str:
