@@ -5,6 +5,8 @@ from __future__ import annotations
 import filecmp
 import os
 import re
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lesions.faults import Faults
+from lesions.faults import SHOWN_OF_A_KIND, Faults
+from lesions.output.plain_text import one_line
 
 # Of what Pillow reads, the formats of photographs. Others need care that no data set deserves: EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
@@ -22,6 +25,7 @@ SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if 
 SUFFIX = re.compile(rf"({'|'.join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE)
 LARGEST = 256 << 20  # bytes of an image file
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+LINKED = "folder that is a link, which is not followed: copy the folder itself there"
 ADVICE = "nothing was written; correct these, or see --on_bad_image for unreadable images"
 
 
@@ -31,8 +35,10 @@ class BadImage(Exception):
 
 def image_id(name: str) -> str:
     """The id of the image that a table or a folder calls `name`, such as `ISIC_1` for ` ISIC_1.JPG`: without blanks
-    around it and an image's suffix, in any case, and with `/` between folders."""
-    return SUFFIX.sub("", name.strip().replace("\\", "/").removeprefix("./")).strip()
+    around it and an image's suffix, in any case, with `/` between folders, and its accents as tables write them: a Mac
+    takes them apart in file names."""
+    name = unicodedata.normalize("NFC", name).strip().replace("\\", "/")
+    return SUFFIX.sub("", name.removeprefix("./")).strip()
 
 
 def image_ids(names: Iterable[str]) -> list[str]:
@@ -43,9 +49,15 @@ def image_ids(names: Iterable[str]) -> list[str]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below `folder`, in a fixed order; nothing hidden."""
-    for place, folders, names in os.walk(folder):
+    """Every file below `folder`, in a fixed order, and every folder that is a link, which is not followed; nothing
+    hidden. Raises OSError for a folder that can't be read."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names += [name for name in folders if Path(place, name).is_symlink()]
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
@@ -54,13 +66,32 @@ def image_files(folder: Path) -> Iterator[Path]:
     return (path for path in files_below(folder) if SUFFIX.search(path.name))
 
 
+def linked_folders(folder: Path) -> list[Path]:
+    """Every link to a folder, below `folder`."""
+    return [path for path in files_below(folder) if path.is_symlink() and path.is_dir()]
+
+
+def archives(folder: Path) -> list[Path]:
+    """Every archive below `folder`."""
+    return [path for path in files_below(folder) if path.name.lower().endswith(ARCHIVES)]
+
+
+def tell_passed_over(folder: Path) -> None:
+    """Says on stderr which files below `folder` are no images of a type that is read, if any."""
+    others = [path.relative_to(folder).as_posix() for path in files_below(folder) if not SUFFIX.search(path.name)]
+    if others:
+        more = f" and {len(others) - SHOWN_OF_A_KIND} more" if len(others) > SHOWN_OF_A_KIND else ""
+        named = one_line(", ".join(sorted(others)[:SHOWN_OF_A_KIND])) + more
+        print(f"left out, not of a type that is read ({', '.join(sorted(SUFFIXES))}): {named}", file=sys.stderr)
+
+
 def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:
     """Every image below `folder` by its id, or only the `wanted` ids, which may be paths or the ends of paths.
 
     Kaggle's release holds each image twice, in folders that differ in case only: equal copies are one image. Unequal
     ones are a fault if one of them is wanted; otherwise the ids of these are their paths. A fault, too, is what is not
     a regular file inside `folder`: a link that leads out of it could publish any file of this machine, and a pipe
-    never ends. If images are missing, archives are a fault.
+    never ends. If images are missing, archives and linked folders are a fault.
     """
     named: dict[str, list[Path]] = {}
     for path in image_files(folder):
@@ -83,8 +114,8 @@ def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) ->
             if first != path:
                 faults.add("two different images of one name", f"{first} and {path}")
     if wanted - found.keys() if wanted else not found:
-        packed = (str(path) for path in files_below(folder) if path.name.lower().endswith(ARCHIVES))
-        faults.add("archive whose images can't be read: unpack it", *packed)
+        faults.add("archive whose images can't be read: unpack it", *map(str, archives(folder)))
+        faults.add(LINKED, *map(str, linked_folders(folder)))
     return found
 
 
@@ -100,14 +131,23 @@ def open_image(content: bytes) -> Image.Image:
 
 
 def decode(source: Path | bytes) -> Image.Image:
-    """The upright RGB image, fully decoded. Raises BadImage if it is unreadable or truncated."""
+    """The upright RGB image, fully decoded. Raises BadImage as `load` does."""
+    with _clear_errors():
+        return load(source).convert("RGB")
+
+
+def load(source: Path | bytes) -> Image.Image:
+    """The upright image, fully decoded, in its own mode, of which Pillow converts each to RGB. Raises BadImage if it
+    is unreadable or truncated, or in gray of 32 bits: nobody knows which number is white."""
     content = source if isinstance(source, bytes) else read_file(source)
     with _clear_errors(), open_image(content) as image:
         image.load()
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):  # 16 bits of gray, which convert() would clip at 255
-            upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
-        return upright.convert("RGB")
+        if upright.mode in ("I", "F"):
+            raise BadImage("gray of 32 bits, in which the number of white is not known; save it with 8 or 16")
+        if upright.mode.startswith("I;16"):  # which convert() would clip at 255
+            return Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
+        return upright
 
 
 @contextmanager
@@ -115,6 +155,8 @@ def _clear_errors() -> Iterator[None]:
     """Turns whatever Pillow raises into BadImage: a damaged file breaks its decoders in ways of every type."""
     try:
         yield
+    except BadImage:
+        raise
     except UnidentifiedImageError as error:
         raise BadImage(f"not an image in a format that is read ({', '.join(FORMATS)})") from error
     except Exception as error:

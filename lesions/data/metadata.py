@@ -110,6 +110,11 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
             *(unknown["image_id"] + ": " + unknown["dx"].map(repr)),
         )
 
+    names = table["dx"].drop_duplicates().sort_values()
+    for _, alike in names.groupby(names.str.casefold()):
+        if len(alike) > 1:
+            faults.add("one diagnosis in several spellings", ", ".join(map(repr, alike)))
+
     diagnoses = table[table["lesion_id"] != ""].groupby("lesion_id")["dx"].unique()
     for lesion, found in diagnoses[diagnoses.map(len) > 1].items():
         faults.add("lesion with two diagnoses", f"{lesion}: {', '.join(sorted(found))}")

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from lesions.images import decode, open_image, read_file
+from lesions.images import load, open_image, read_file
 
 JPEG_QUALITY = 95
 SAME_COLOR = 2  # levels of 255, at most, by which a profile of sRGB itself changes a pixel through rounding
+GRAY = ("1", "L", "LA")  # modes of Pillow
 EOI, SOS, APP0, APP14 = 0xD9, 0xDA, 0xE0, 0xEE  # markers of a JPEG
 NEEDED = {SOS, *range(0xC0, 0xD0), 0xDB, 0xDD} - {0xC8}  # frames and tables; 0xC8 is reserved
 MARKER = re.compile(rb"\xff+([^\x00\xff])")
@@ -36,11 +37,11 @@ def prepare(path: Path, shorter_side: int) -> Prepared:
     detail. Raises BadImage if it can't be decoded completely.
     """
     content = read_file(path)
-    decoded = decode(content)
-    came = decoded.size
-    image = _to_srgb(decoded)
+    loaded = load(content)
+    came = loaded.size
+    image = _to_srgb(loaded)
     scale = shorter_side / min(came)
-    if scale >= 1 and image is decoded and _is_plain_jpeg(content) and (bare := bare_jpeg(content)):
+    if scale >= 1 and image is loaded and _is_plain_jpeg(content) and (bare := bare_jpeg(content)):
         return Prepared(bare, *came)
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in came)
@@ -52,20 +53,23 @@ def prepare(path: Path, shorter_side: int) -> Prepared:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """The RGB `image` with its color profile applied; `image` itself where that changes next to nothing, and where
-    the profile is broken or not of RGB."""
+    """The `image` in RGB, with its color profile applied; without it where that changes next to nothing, and where
+    the profile is broken or of other colors than the image's. An image in RGB that it doesn't change is `image`
+    itself."""
+    plain = image if image.mode == "RGB" else image.convert("RGB")
     if not (profile := image.info.get("icc_profile")):
-        return image
+        return plain
+    own = image if image.mode == "CMYK" else image.convert("L") if image.mode in GRAY else plain
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if source.profile.xcolor_space.strip() != "RGB":
-            return image
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
+        if source.profile.xcolor_space.strip() != {"L": "GRAY"}.get(own.mode, own.mode):
+            return plain
+        converted = ImageCms.profileToProfile(own, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        return image
+        return plain
     assert converted is not None  # it is None only for a conversion in place
-    differs = np.abs(np.asarray(converted, np.int16) - np.asarray(image, np.int16)).max()
-    return converted if differs > SAME_COLOR else image
+    differs = np.abs(np.asarray(converted, np.int16) - np.asarray(plain, np.int16)).max()
+    return converted if differs > SAME_COLOR else plain
 
 
 def bare_jpeg(content: bytes) -> bytes | None:

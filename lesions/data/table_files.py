@@ -13,7 +13,8 @@ from lesions.data.isic_archive import diagnoses_of, is_archive_form
 from lesions.diagnoses import is_malignant
 from lesions.faults import Faults, InputError
 from lesions.ground_truth import from_one_hot, one_hot_columns
-from lesions.images import image_files, image_ids
+from lesions.images import LINKED, archives, image_files, image_ids, linked_folders, tell_passed_over
+from lesions.output.plain_text import escaped
 
 SUFFIXES = (".csv", ".tab", ".tsv", ".txt")  # of a table, in any case
 METADATA = "HAM10000_metadata.csv"  # of Kaggle's release
@@ -66,8 +67,8 @@ def find_metadata(folder: Path) -> Path:
         f"no {METADATA} in {folder}, and no metadata.csv of the ISIC Archive: give the folder that holds it "
         "and the images, or name a table of another name (--metadata, or NAME=DIR:TABLE.csv)"
     ]
-    if zipped := sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".zip"):
-        advice.append(f"Unpack {', '.join(zipped)} first")
+    if packed := [path.relative_to(folder).as_posix() for path in archives(folder)]:
+        advice.append(f"If the table is in {', '.join(packed[:10])}: unpack that first")
     if names:
         folders = ", ".join(names[:10])
         advice.append(f"If the folders of the images are named after their diagnoses ({folders}): --metadata {folder}")
@@ -118,18 +119,28 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
     for name, spellings in {"lesion_id": [Columns.group], **others}.items():
         if stated := [spelling for spelling in spellings if spelling in table]:
             known[name] = _first_stated(table, stated)
-    return TableFile(path, list(table), pd.DataFrame(known, index=table.index))
+    rows = pd.DataFrame(known, index=table.index, dtype=str)
+    for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
+        lines = rows.index[rows[name].str.contains("[\r\n]")] + 2
+        faults.add(f"{name} of several lines in {path.name}: a quote is missing, in line", *map(str, lines))
+    return TableFile(path, list(table), rows)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    if not path.is_file():  # a pipe would be empty when it is read again
+        raise InputError(f"{path} is not a file; give a table, as a regular file")
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
         separator = max(",\t;", key=header.count)  # the Dataverse separates by tabs, Excel in Europe by semicolons
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator)
+        # Without a header: pandas would rename a column that appears twice, and take longer rows for an index.
+        rows = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator
+        ).fillna("")
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a CSV table in UTF-8: {error}") from error
-    table = table.rename(columns=str.strip)
+    table = rows.iloc[1:].set_axis(rows.iloc[0].str.strip(), axis=1).reset_index(drop=True)
+    table = table.drop(columns="", errors="ignore")
     if not table.columns.is_unique:
         raise InputError(f"{path} has the column {table.columns[table.columns.duplicated()][0]} twice; remove one")
     return table
@@ -138,7 +149,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _class_folders(folder: Path, faults: Faults) -> pd.DataFrame:
     """A table of the images below `folder`, each with the name of its own folder as the diagnosis."""
     kept: dict[str, list[Path]] = {}
+    faults.add(LINKED, *map(str, linked_folders(folder)))
+    tell_passed_over(folder)
     for path in image_files(folder):
+        if escaped(str(path)) != str(path):
+            faults.add("image whose name is not in UTF-8: rename it", str(path))
+            continue
         same_name = kept.setdefault(path.stem, [])
         copy = next((other for other in same_name if filecmp.cmp(other, path, shallow=False)), None)
         if copy is None:

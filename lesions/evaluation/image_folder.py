@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from lesions.faults import SHOWN_OF_A_KIND, Faults, InputError
-from lesions.images import SUFFIXES, BadImage, decode, find_images
-from lesions.output.plain_text import escaped, one_line
+from lesions.faults import Faults, InputError
+from lesions.images import SUFFIXES, BadImage, decode, find_images, tell_passed_over
+from lesions.output.plain_text import escaped
 
 TYPES = ", ".join(sorted(SUFFIXES))
 
@@ -34,10 +32,8 @@ class ImageFolder:
         self.paths = {escaped(name): path for name, path in found.items()}
         self.raise_if_broken()
         self.names = sorted(self.paths)
-        if others := passed_over(place):
-            more = f" and {len(others) - SHOWN_OF_A_KIND} more" if len(others) > SHOWN_OF_A_KIND else ""
-            named = one_line(", ".join(others[:SHOWN_OF_A_KIND])) + more
-            print(f"left out, not of a type that is read ({TYPES}): {named}", file=sys.stderr)
+        if place.is_dir():
+            tell_passed_over(place)
         if not self.names:
             raise InputError(f"{place} holds no image ({TYPES})")
 
@@ -56,15 +52,3 @@ class ImageFolder:
         except BadImage as error:
             self.faults.add("image unreadable", f"{path}: {error}")
             return {"image": Image.new("RGB", (8, 8)), "label": -1}
-
-
-def passed_over(folder: Path) -> list[str]:
-    """What `find_images` passes over, as relative paths: files of other types, and linked folders. Hidden ones are
-    nobody's images."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        others = [name for name in names if Path(name).suffix.lower() not in SUFFIXES and not name.startswith(".")]
-        linked = [name for name in folders if Path(place, name).is_symlink()]
-        found += [Path(place, name).relative_to(folder).as_posix() for name in (*others, *linked)]
-    return sorted(found)

@@ -13,6 +13,7 @@ from conftest import command
 from PIL import Image
 
 from lesions.data.duplicates.groups import PUBLISHED_PAIRS, describe_merges, describe_pairs, find_merges, group_lesions
+from lesions.data.duplicates.keypoints import LONGEST, find_keypoints
 from lesions.data.duplicates.search import find_pairs
 
 WAYS = {
@@ -119,3 +120,10 @@ def test_the_published_pairs_of_ham10000_are_kept_together(real_data: Path, tmp_
     for shares in merged["split"]["classes"].values():
         of_images = [split["share_of_images"] for split in shares.values()]
         assert max(of_images) - min(of_images) < 0.01
+
+
+@pytest.mark.parametrize("size", [(5000, 1), (1, 70_000), (1, 1)])
+def test_a_strip_of_pixels_does_not_fill_the_memory(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("RGB", size, "red").save(tmp_path / "a.png")
+    keypoints = find_keypoints([tmp_path / "a.png"], 1)
+    assert keypoints.shapes.max() <= LONGEST // 2 and not len(keypoints.points)

@@ -149,3 +149,43 @@ def test_a_broken_profile_does_not_matter(tmp_path: Path) -> None:
     path.write_bytes(saved(halves(), "JPEG", icc_profile=SECRET * 20, quality=95))
     stored = prepare(path, 256).content
     assert SECRET not in stored and np.array_equal(np.asarray(decode(stored)), np.asarray(decode(path)))
+
+
+def gray_profile(gamma: float) -> bytes:
+    """A profile of gray (ICC.1:2010) whose values are the light to the power 1 / `gamma`."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * value) for value in (0.9642, 1, 0.8249)))
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(256 * gamma)) + b"\0\0"
+    text = b"desc\0\0\0\0" + struct.pack(">I", 2) + b"x\0" + bytes(78)
+    tags, at, body = b"", 128 + 4 + 12 * 3, b""
+    for name, content in ((b"wtpt", white), (b"kTRC", curve), (b"desc", text)):
+        tags += name + struct.pack(">2I", at + len(body), len(content))
+        body += content.ljust(-(-len(content) // 4) * 4, b"\0")
+    head = struct.pack(">4x4sI4s4s4s12x4s28x", b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    head += struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return struct.pack(">I", at + len(body)) + head[4:] + struct.pack(">I", 3) + tags + body
+
+
+def test_the_profile_of_a_gray_image_is_applied(tmp_path: Path) -> None:
+    """Of gamma 1: a gray of 128 is half the light, which sRGB writes as 188."""
+    for form, mode in (("JPEG", "L"), ("PNG", "LA"), ("TIFF", "L")):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(saved(Image.new(mode, (40, 30), 128), form, icc_profile=gray_profile(1.0)))
+        stored = decode(prepare(path, 256).content)
+        assert stored.getpixel((20, 15)) == pytest.approx((188, 188, 188), abs=2), form
+
+
+def test_the_profile_of_a_cmyk_image_is_applied(tmp_path: Path) -> None:
+    """A profile from CMYK whose every color is white (ICC.1:2010, lut8Type): whatever the ink, the page is white."""
+    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + struct.pack(">9i", *(65536 * (n % 4 == 0) for n in range(9)))
+    lut += bytes(range(256)) * 4 + bytes([255, 128, 128]) * 16 + bytes(range(256)) * 3
+    head = struct.pack(">4x4sI4s4s4s12x4s28x", b"lcms", 0x02100000, b"prtr", b"CMYK", b"Lab ", b"acsp")
+    head += struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    profile = head[4:] + struct.pack(">I", 1) + b"A2B0" + struct.pack(">2I", 144, len(lut)) + lut
+    profile = struct.pack(">I", len(profile) + 4) + profile
+    for form in ("JPEG", "TIFF"):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(saved(halves("CMYK"), form, icc_profile=profile))
+        stored = decode(prepare(path, 256).content)
+        assert stored.getpixel((10, 20)) == pytest.approx((255, 255, 255), abs=3), form
+    path.write_bytes(saved(halves("RGB"), "JPEG", icc_profile=profile, quality=95))  # a profile of other colors
+    assert decode(prepare(path, 256).content).getpixel((10, 20))[1] < 60

@@ -133,3 +133,25 @@ def test_an_archive_in_place_of_the_images_is_named(folder: Path) -> None:
     assert not faults.by_kind  # none is missing
     (folder / "good.jpg").unlink()
     assert "part_2.ZIP" in refused(folder)
+
+
+def test_a_linked_folder_is_named_where_images_are_missing(folder: Path) -> None:
+    (folder.parent / "other").mkdir()
+    (folder / "linked").symlink_to(folder.parent / "other")
+    said = refused(folder, {"good", "missing"})
+    assert "folder that is a link, which is not followed" in said and "linked" in said
+    faults = Faults()
+    find_images(folder, faults, {"good"})
+    assert not faults.by_kind
+
+
+def test_a_folder_that_can_not_be_read_is_never_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scandir(place: object) -> object:
+        if str(place).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return listing(place)
+
+    listing = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="deep"):
+        find_images(folder, Faults())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -98,6 +99,8 @@ BAD = {
     "truncated png": GOOD["läsion größe.png"][:-60],
     "header only": GOOD["plain.jpg"][:20],
     "damaged png": GOOD["palette.png"].replace(b"IDAT", b"IDAX"),
+    "gray of 32 bits": saved(Image.fromarray(np.full((40, 60), 0.5, np.float32)), "TIFF"),
+    "whole gray of 32 bits": saved(Image.fromarray(np.full((40, 60), -1, np.int32)), "TIFF"),
     "decompression bomb": saved(Image.new("1", (20_000, 20_000)), "PNG"),
 }
 
@@ -128,6 +131,8 @@ GOOD_TABLES = {
     "semicolons": (HEADER + ROW).replace(",", ";").encode(),
     "blanks around ids": (HEADER + ROW.replace("ISIC_1", " ISIC_1.Jpeg\u00a0")).encode(),
     "paths": (HEADER + ROW.replace("ISIC_1", ".\\images\\ISIC_1.png")).encode(),
+    "blank columns": (HEADER.replace("\n", ",,\n") + ROW.replace("\n", ",,\n")).encode(),
+    "Mac line ends": (HEADER + ROW).replace("\n", "\r").encode(),
     "no last line end": (HEADER + ROW).rstrip().encode(),
 }
 
@@ -166,6 +171,8 @@ BAD_TABLES = {
     "diagnosis unknown": ((HEADER + ROW.replace("nv", "NV")).encode(), "ISIC_1: 'NV'"),
     "two diagnoses": ((HEADER + ROW + ROW.replace("nv", "mel").replace("ISIC_1", "ISIC_2")).encode(), "HAM_1: mel, nv"),
     "a column twice": ((HEADER.replace("sex", " dx") + ROW).encode(), "has the column dx twice"),
+    "a column of one name twice": ((HEADER.replace("sex", "dx") + ROW).encode(), "has the column dx twice"),
+    "every row too long": ((HEADER + ROW.replace("\n", ",\n")).encode(), "Expected 7 fields in line 2, saw 8"),
     "no lesion id": ((HEADER + ROW.replace("HAM_1", "NA")).encode(), "lesion_id is empty, in line (1):\n  2"),
     "not a table": (b"\x89PNG\r\n\x1a\n\0\0", "is not a CSV table"),
 }
@@ -178,6 +185,30 @@ def test_the_right_fault(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_checked(tmp_path / "table.csv")
     assert expected in str(caught.value)
+
+
+def test_a_quote_that_is_not_closed_never_swallows_rows(tmp_path: Path) -> None:
+    rows = [ROW.replace("_1", f"_{number}") for number in range(5)]
+    rows[1], rows[3] = (rows[number].replace("back", '"back') for number in (1, 3))
+    (tmp_path / "table.csv").write_text(HEADER + "".join(rows))
+    with pytest.raises(InputError, match=r"localization of several lines in table\.csv: .* in line \(1\):\n  3"):
+        read_checked(tmp_path / "table.csv")
+
+
+def test_one_diagnosis_in_two_spellings_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"one diagnosis in several spellings \(1\):\n  'Nevus', 'nevus'"):
+        read_joined(tmp_path, "image,dx\na,Nevus\nb,nevus\nc,melanoma\n")
+
+
+def test_a_table_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match=r"pipe\.csv is not a file"):
+        read_metadata(tmp_path / "pipe.csv", Faults())
+
+
+def test_accents_meet_however_a_system_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "la\u0308sion.jpg").write_bytes(GOOD["plain.jpg"])
+    assert list(find_images(tmp_path, Faults(), {"l\u00e4sion"})) == ["l\u00e4sion"]
 
 
 def test_another_data_set_joins_its_tables_and_brings_its_own_diagnoses(tmp_path: Path) -> None:

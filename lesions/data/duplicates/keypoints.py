@@ -17,6 +17,7 @@ from lesions.faults import Faults
 from lesions.images import ADVICE, BadImage, decode
 
 SIDE = 224  # pixels of the shorter side to which an image is scaled first
+LONGEST = 8 * SIDE  # of the longer side, at most: a strip one pixel high would fill the memory
 KEYPOINTS = 400  # at most, per image
 DARK = 45  # of 255: darker than this is vignette, not skin
 
@@ -73,8 +74,8 @@ def _describe(path: Path) -> _Described:
     """Points, RootSIFT descriptors (Arandjelovic and Zisserman 2012) and half-size gray of one image."""
     cv2.setNumThreads(1)
     image = decode(path).convert("L")
-    scale = SIDE / min(image.size)
-    size = round(image.width * scale), round(image.height * scale)
+    scale = min(SIDE / min(image.size), LONGEST / max(image.size))
+    size = max(2, round(image.width * scale)), max(2, round(image.height * scale))
     gray = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
     half = cv2.resize(gray, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     skin = (cv2.GaussianBlur(gray, (0, 0), 3) > DARK).astype(np.uint8)
