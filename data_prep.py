@@ -24,7 +24,8 @@ from lesions.output.files import whole_folder
 from lesions.output.places import alone, check_folder
 
 # --help answers at once, so `main` imports what needs pandas after the options are parsed.
-PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*.parquet", "explore/*"]
+EXPLORED = ["explore/README.md", "explore/index.html", "explore/*.png"]
+PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*-?????-of-?????.parquet", *EXPLORED]
 WRITTEN = [*PUBLISHED, "audit_pairs.png"]  # which shows images
 
 
@@ -55,7 +56,7 @@ def main() -> None:
         merged = pairs if options.audit == "merge" else no_merges()
         table = divide(table, merged, options.seed, options.folds, options.fold)
         table = leave_out_leaks(table, pairs, left_out)
-        check_left(table, options.extra_train)
+        check_left(table, options.extra_train, options.extra_test)
         audit = describe(options, source, classes, table, left_out)
         audit["duplicates"] = describe_merges(table, pairs, options.audit if searched else "off")
         with whole_folder(options.output, ours) as folder:

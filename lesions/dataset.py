@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired
 
@@ -26,11 +27,12 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     """The data set `name` (folder or Hub id) with at least the splits `needed`. Raises InputError."""
     from datasets import ClassLabel, Image, load_dataset
 
-    folder = local_folder(name, "dataset")
+    folder = local_folder(name, "dataset").resolve()  # fsspec would take `~` for the home folder
     if "::" in str(folder):
         raise InputError(f"{folder}: the datasets library can't open a path with `::`; rename that folder")
     files: dict[str, list[str]] = {split: [] for split in SHARES}  # in this order; others follow
-    for file in sorted(folder.rglob("*.parquet")):
+    # Not deeper: a folder may hold several data sets, and those of two would be one, with lesions in several splits.
+    for file in sorted([*folder.glob("[!.]*.parquet"), *folder.glob("data/[!.]*.parquet")]):
         files.setdefault(file.stem.split("-")[0], []).append(str(file))
     files = {split: paths for split, paths in files.items() if paths}
     if not files:
@@ -59,8 +61,27 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     for split in needed:
         for kind, rows in _unusable_rows(dataset[split]).items():
             faults.add(f"{kind}, in split {split}", *rows)
+    _check_unique({split: dataset[split] for split in needed}, faults)
     faults.raise_if_any(f"{name} is not a data set that data_prep.py made; see its --help")
     return dataset
+
+
+def _check_unique(parts: dict[str, Dataset], faults: Faults) -> None:
+    """Notes every image that has two rows, and every lesion in two of the training, validation and test split: files
+    of two data sets in one folder."""
+    split_of: dict[str, str] = {}
+    for split, part in parts.items():
+        images = Counter(part.data.column("image_id").to_pylist())
+        faults.add(
+            f"image_id of two rows, in split {split}", *(str(name) for name, times in images.items() if times > 1)
+        )
+        if split in SHARES:
+            leaks = (
+                name
+                for name in set(part.data.column("lesion_id").to_pylist())
+                if split_of.setdefault(name, split) != split
+            )
+            faults.add(f"lesion of split {split} that is in another one too", *sorted(map(str, leaks)))
 
 
 def _unusable_rows(part: Dataset) -> dict[str, list[str]]:

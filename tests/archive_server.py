@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -13,7 +15,8 @@ from stand_in import StandIn
 class ArchiveServer(StandIn):
     """Serves `files` (bytes, whole or a range of them) and `answers` (JSON) by path with query.
 
-    `cuts`, `busy` and `refused` say how often, or with which status, a path fails.
+    `cuts`, `busy` and `refused` say how often, or with which status, a path fails; of `dripping` paths a byte arrives
+    at a time, and those that are `stalled` stop in the middle.
     """
 
     def __init__(self) -> None:
@@ -23,6 +26,9 @@ class ArchiveServer(StandIn):
         self.redirects: dict[str, str] = {}
         self.cuts: Counter[str] = Counter()  # answers that end in the middle
         self.busy: Counter[str] = Counter()  # answers of 429 before a good one
+        self.retry_after = "0"  # which these ask for
+        self.dripping: set[str] = set()
+        self.stalled: set[str] = set()
         self.refused: dict[str, int] = {}
 
 
@@ -43,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(server.refused[self.path], b"{}", {})
         if server.busy[self.path] > 0:
             server.busy[self.path] -= 1
-            return self._send(429, b"{}", {"Retry-After": "0"})
+            return self._send(429, b"{}", {"Retry-After": server.retry_after})
         if self.path in server.redirects:
             return self._send(303, b"", {"Location": server.redirects[self.path]})
         if self.path in server.answers:
@@ -69,6 +75,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.cuts[self.path] -= 1
             content = content[: len(content) // 2]
             self.close_connection = True
+        if self.path in self.server.stalled:
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            threading.Event().wait()
+        if self.path in self.server.dripping:
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(0.05)
+            return
         self.wfile.write(content)
         self.wfile.flush()
         if self.close_connection:

@@ -130,3 +130,32 @@ def test_an_audit_of_another_version_that_says_less_is_taken(sample: Path, tmp_p
     assert (about["title"], about["lesions_merged"], about["sources"]) == ("Mine", None, {})
     (folder / "audit.json").unlink()
     assert describe_dataset(str(folder), splits)["title"] == "data"
+
+
+def test_several_data_sets_in_one_folder_are_never_taken_for_one(sample: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(sample, tmp_path / "all" / name)
+    with pytest.raises(InputError, match="holds no Parquet file"):
+        load_splits(str(tmp_path / "all"), "train")
+
+
+def test_files_of_two_data_sets_in_one_folder_are_named(sample: Path, tmp_path: Path) -> None:
+    shutil.copytree(sample, tmp_path / "data")
+    files = tmp_path / "data" / "data"
+    (file,) = files.glob("test-*")
+    shutil.copy(file, files / "test-00000-of-00002.parquet")
+    with pytest.raises(InputError, match="image_id of two rows, in split test"):
+        load_splits(str(tmp_path / "data"), "test")
+    file.replace(files / "validation-00000-of-00002.parquet")
+    with pytest.raises(InputError, match="lesion of split test that is in another one too"):
+        load_splits(str(tmp_path / "data"), "validation", "test")
+    (files / "._test-00000-of-00002.parquet").write_bytes(b"what a Mac puts beside files")
+    load_splits(str(tmp_path / "data"), "test")
+
+
+def test_a_folder_that_is_called_as_a_home_folder_is_read(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(sample, tmp_path / "~" / "data")
+    monkeypatch.chdir(tmp_path)
+    assert load_splits("~/data", "test")["test"].num_rows

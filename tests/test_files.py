@@ -12,8 +12,18 @@ import pytest
 from conftest import ROOT
 
 from lesions.faults import InputError
-from lesions.output.files import read_json, whole_file, whole_folder, write_json
+from lesions.output.files import read_json, scratch_folder, whole_file, whole_folder, write_json
 from lesions.output.places import check_folder, check_writable, listed, plain_name
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lesions.output.files import whole_folder
+with whole_folder(Path(sys.argv[1])) as partial:
+    (partial / "file").write_text("first")
+    print("holding", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_folder_is_replaced_when_the_new_one_is_whole_and_not_before(tmp_path: Path) -> None:
@@ -37,6 +47,47 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     assert (place / "file").read_text() == ".data.old" and list(tmp_path.iterdir()) == [place]
 
 
+def test_what_stops_between_the_two_renames_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, rename = tmp_path / "data", Path.rename
+    place.mkdir()
+    (place / "file").write_text("first")
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), whole_folder(place):
+        patch.setattr(Path, "rename", interrupted)
+    assert (place / "file").read_text() == "first" and list(tmp_path.iterdir()) == [place]
+
+
+def test_somebodys_hidden_folder_beside_the_output_stays(tmp_path: Path) -> None:
+    (tmp_path / ".data.my partial").mkdir()
+    with whole_folder(tmp_path / "data"):
+        pass
+    assert (tmp_path / ".data.my partial").is_dir()
+
+
+def test_a_scratch_folder_goes_with_those_of_killed_runs_and_not_with_one_in_use(tmp_path: Path) -> None:
+    program = HOLD.replace("whole_folder", "scratch_folder").replace("(sys.argv[1])", "(sys.argv[1]), 'hub'")
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-c", program, tmp_path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    )
+    for process in (first, second):
+        assert process.stdout.readline() == b"holding\n"
+    assert len(list(tmp_path.iterdir())) == 2
+    first.kill()
+    first.wait()
+    with scratch_folder(tmp_path, "hub") as own:
+        assert own.is_dir() and len(list(tmp_path.iterdir())) == 2
+    second.communicate()
+    assert second.returncode == 0 and not list(tmp_path.iterdir())
+
+
 def test_two_writers_of_one_file_publish_one_of_the_two_and_never_a_mix(tmp_path: Path) -> None:
     place = tmp_path / "weights.bin"
     with whole_file(place) as first, whole_file(place) as second:
@@ -55,17 +106,6 @@ def test_remains_of_a_killed_run_go_after_a_day_and_those_of_a_running_one_stay(
     with whole_file(tmp_path / "a [1].csv") as partial:
         partial.touch()
     assert not old.exists() and new.exists()
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from lesions.output.files import whole_folder
-with whole_folder(Path(sys.argv[1])) as partial:
-    (partial / "file").write_text("first")
-    print("holding", flush=True)
-    sys.stdin.read()
-"""
 
 
 def holding(place: Path) -> subprocess.Popen[bytes]:
@@ -144,6 +184,8 @@ def test_places_that_can_not_be_replaced_are_refused_before_the_work(
         check_writable(Path("file/below"))
     with pytest.raises(InputError, match=r"/proc can't be written to: .*; give another place"):
         check_writable(Path("/proc/below"))  # which takes no file, even from root
+    with pytest.raises(InputError, match="is too long; give one of at most 200 bytes"):
+        check_folder(Path("x" * 230))
     check_writable(Path("new/and/below"))
     assert not Path("new").exists()
 

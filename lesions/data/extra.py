@@ -107,14 +107,18 @@ def leave_out_leaks(table: pd.DataFrame, pairs: pd.DataFrame, left_out: list[Lef
     return _leave_out(table.assign(group_id=groups), leaks, reasons, left_out)
 
 
-def check_left(table: pd.DataFrame, sets: Sequence[ExtraSet]) -> None:
-    """Raises InputError for an extra training set of which no image is left."""
+def check_left(table: pd.DataFrame, training: Sequence[ExtraSet], tests: Sequence[ExtraSet]) -> None:
+    """Raises InputError for an extra set of which no image is left."""
     trained = set(table.loc[table["split"] == "train", "source"])
-    empty = [extra.name for extra in sets if extra.name not in trained]
-    if empty:
+    if empty := [extra.name for extra in training if extra.name not in trained]:
         raise InputError(
             f"no image of {', '.join(empty)} is left to train on: each shows a lesion of the validation split, of the "
             "test split or of an extra test set, or is in the data set already. Remove this --extra_train"
+        )
+    if empty := [test.name for test in tests if test.name not in set(table["split"])]:
+        raise InputError(
+            f"no image of {', '.join(empty)} is left to test on: each is in the data set already, or its lesion or "
+            "patient. If these are others under the same ids, give them ids of their own; or remove this --extra_test"
         )
 
 

@@ -20,6 +20,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "deit-h
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+RESERVED = (*SHARES, "all")  # to `datasets`, "all" is every split together
 FORM = "NAME=DIR[:TABLE.csv[:TABLE.csv]][@SHARE]"
 
 
@@ -39,8 +40,8 @@ class ExtraSet:
     def __post_init__(self) -> None:
         table = r":((?:[A-Za-z]:[\\/])?[^:]+\.(?i:csv|tab|tsv|txt))"  # Windows puts a colon after the drive
         found = re.fullmatch(rf"(\w+)=(.+?)((?:{table})*)(?:@(0?\.\d+|1))?", self.text)
-        if not found or found[1] in SHARES:
-            raise ArgumentTypeError(f"{self.text!r} is not {FORM}, where NAME is a word and none of {[*SHARES]}")
+        if not found or found[1] in RESERVED:
+            raise ArgumentTypeError(f"{self.text!r} is not {FORM}, where NAME is a word and none of {[*RESERVED]}")
         self.name, self.folder = found[1], Path(found[2])
         self.tables = [Path(name) for name in re.findall(table, found[3])]
         self.share = float(found[5] or 1)
@@ -162,6 +163,8 @@ class Options:
     def __post_init__(self) -> None:
         if min(self.image_size, self.num_proc) < 1:
             raise ValueError("--image_size and --num_proc must be at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError("--seed must be at least 0 and less than 2**32")
         if self.folds and not (self.folds >= 2 and 0 <= self.fold < self.folds):
             raise ValueError("--folds must be at least 2, and --fold one of 0 to --folds - 1")
         if self.push_to_hub != bool(self.hub_dataset_id):

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -55,9 +55,8 @@ def whole_folder(path: Path, ours: Sequence[str] | None = None) -> Iterator[Path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial"), path.with_name(f".{path.name}.old")
     with alone(path):
-        if old.exists() and not path.exists():  # killed between the two renames below
-            old.rename(path)
-        for leftover in (*path.parent.glob(f".{glob.escape(path.name)}.*partial"), old):
+        _restore(old, path)
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir()
         try:
@@ -67,7 +66,30 @@ def whole_folder(path: Path, ours: Sequence[str] | None = None) -> Iterator[Path
             partial.rename(path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            _restore(old, path)
+
+
+def _restore(old: Path, path: Path) -> None:
+    """Puts the older folder back to `path` if nothing came there, or removes it."""
+    if old.exists() and not path.exists():  # stopped between the two renames
+        old.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yields a new folder in `parent`, called `name` and a number of its own, which is removed when the block ends;
+    so are those that killed runs left there, but not those in use."""
+    for leftover in parent.glob(f"{name}-{'[0-9a-f]' * 8}"):
+        with suppress(InputError), alone(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+    place = parent / f"{name}-{uuid4().hex[:8]}"
+    with alone(place):
+        place.mkdir(parents=True)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def sha256_of(paths: Iterable[Path]) -> str:

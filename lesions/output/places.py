@@ -70,6 +70,8 @@ def check_folder(path: Path, ours: Sequence[str] | None = None) -> Path:
         raise InputError(f"{path} is a mount point and can't be replaced; give a folder inside it, such as {inside}")
     if path == Path.cwd() or path in Path.cwd().parents:
         raise InputError(f"{path} is the current folder and can't be replaced; give a folder inside it")
+    if len(path.name.encode(errors="replace")) > LONGEST_NAME:
+        raise InputError(f"the name of {path} is too long; give one of at most {LONGEST_NAME} bytes")
     check_writable(path.parent)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, not a folder; give another place")

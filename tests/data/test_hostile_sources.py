@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -17,13 +18,14 @@ from archive_server import ArchiveServer
 from datasets import ClassLabel, Features, Image
 from test_sources import DOI_PATH, NAMES, dataverse, image, isic, server, zipped
 
-from lesions.data.metadata import METADATA, Columns
+from lesions.data.metadata import METADATA, Columns, add_paths, read_metadata
+from lesions.data.sources import archives
 from lesions.data.sources.archives import BOMB, SMALL, check_archive, unpack
 from lesions.data.sources.dataverse import from_dataverse
 from lesions.data.sources.hub_dataset import from_hub
 from lesions.data.sources.isic import from_isic
 from lesions.data.sources.source import open_source
-from lesions.faults import InputError
+from lesions.faults import Faults, InputError
 
 __all__ = ["dataverse", "isic", "server"]  # fixtures
 CLASSES = ["mel", "nv"]
@@ -82,6 +84,41 @@ def test_images_as_bytes_structs_or_paths(form: str, tmp_path: Path) -> None:
     (tmp_path / "set" / "images" / "deep" / "2.jpg").write_bytes(TWO)
     images = {"bytes": pa.array([TWO]), "struct": stored(TWO), "paths": pa.array(["images/deep/2.jpg"])}[form]
     assert read(write(tmp_path / "set", images, pa.array(["nv"]), None)) == (["nv"], [])
+
+
+IDS = {"numbers": [0, 1, None], "paths": ["x/1.jpg", "y/1.jpg", "2"]}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_image_ids_stay_what_they_are(kind: str, tmp_path: Path) -> None:
+    table = pa.table({"image": stored(ONE, TWO, THREE), "dx": CLASSES[:1] * 3, "image_id": IDS[kind]})
+    (tmp_path / "set").mkdir()
+    pq.write_table(table, tmp_path / "set" / "train.parquet")
+    with open_source(f"hub:{tmp_path / 'set'}", tmp_path / "cache") as source:
+        rows = add_paths(read_metadata(source.tables, Faults(), source.columns, None), source.folder, Faults())
+        found = {row.image_id: row.path.read_bytes() for row in rows.itertuples()}
+    names = {"numbers": ["0", "1", "train_000002"], "paths": ["x/1", "y/1", "2"]}[kind]
+    assert found == dict(zip(names, (ONE, TWO, THREE), strict=True))
+
+
+def test_blank_labels_line_ends_and_whole_numbers_with_gaps(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", stored(ONE, TWO, THREE), pa.array([" ", "a", "b"]), None)
+    table = pq.read_table(folder / "train.parquet").append_column("lesion_id", pa.array([1, None, 2**53 + 1]))
+    pq.write_table(table.append_column("sex", pa.array(["", "fe\rmale", "x\ny"])), folder / "train.parquet")
+    with from_hub(str(folder), Columns("image"), tmp_path / "cache") as made:
+        rows = read_metadata(made.folder / METADATA, faults := Faults(), classes=None)
+    assert not faults.by_kind and [out.reason for out in made.left_out] == ["unlabeled"]
+    assert rows["lesion_id"].tolist() == ["train_000001", "9007199254740993"]
+    assert rows["sex"].tolist() == ["fe male", "x y"]
+
+
+@pytest.mark.parametrize("name", ["train.zip", "train.csv", "train.csv.gz"])
+def test_what_is_compressed_is_not_unpacked_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    content = zipped({"mel/a.jpg": ONE, "nv/b.jpg": TWO}) if name == "train.zip" else gzip.compress(b"image,dx\na,b\n")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"compressed: .* unpack this there, and give hub:FOLDER \(1\):\n.*{name}"):
+        read(tmp_path / "set")
 
 
 def test_an_image_folder_with_nested_file_names(tmp_path: Path) -> None:
@@ -185,6 +222,13 @@ def test_an_archive_is_looked_through_before_it_is_unpacked(fault: str, tmp_path
     with pytest.raises(InputError, match=expected):
         unpack(tmp_path / "bad.zip", tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.zip"]
+
+
+def test_an_archive_of_more_files_than_any_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MEMBERS", 2)
+    (tmp_path / "many.zip").write_bytes(zipped(dict.fromkeys("abc", b"")))
+    with pytest.raises(InputError, match="holds 3 files, more than any data set"):
+        unpack(tmp_path / "many.zip", tmp_path / "folder")
 
 
 def test_a_table_that_packs_well_is_no_bomb(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import command
+from in_process import in_process
 
 from lesions.data.dataset_card import render_dataset_card
 from lesions.dataset import dataset_fingerprint, load_splits
@@ -19,10 +20,14 @@ def test_somebodys_files_in_the_output_are_named_and_kept(sample: Path, tmp_path
     place = tmp_path / "data"
     shutil.copytree(sample, place)
     (place / "notes.txt").write_text("mine")
+    (place / "explore").mkdir()
+    (place / "explore" / "mine.txt").write_text("mine")
+    (place / "data" / "mine.parquet").write_text("mine")
     (place / "model").mkdir()
     (place / "model" / "model.safetensors").write_text("mine")
     error = command("data_prep.py", "--source", "sample", "--output", place, check=2).stderr
     assert "notes.txt" in error and "model/model.safetensors" in error and "train" not in error
+    assert "explore/mine.txt" in error and "data/mine.parquet" in error
     assert (place / "notes.txt").read_text() == "mine" and (place / "model" / "model.safetensors").exists()
 
 
@@ -33,6 +38,21 @@ def test_somebodys_files_in_the_output_are_named_and_kept(sample: Path, tmp_path
 def test_a_place_that_takes_no_output_is_refused_before_the_work(place: str, expected: str) -> None:
     error = command("data_prep.py", "--source", "sample", "--output", place, check=2).stderr
     assert expected in error or "is not a data set of this program" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--seed", "-1"), "--seed must be at least 0"),
+        (("--extra_test", "all=somewhere"), "none of ['train', 'validation', 'test', 'all']"),
+        (("--cache_dir", "/proc/cache", "--source", "isic"), "/proc can't be written to"),
+    ],
+)
+def test_options_that_can_not_work_are_refused_before_the_work(
+    options: tuple[str, ...], expected: str, tmp_path: Path
+) -> None:
+    done = in_process("data_prep.py", "--source", "sample", "--output", tmp_path / "data", *options, check=2)
+    assert expected in done.stderr
 
 
 def test_a_title_and_classes_from_data_stay_in_their_place(sample: Path) -> None:

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ from lesions.data import stored_form, workers
 from lesions.data.duplicates import contact_sheet, keypoints
 from lesions.data.stored_form import prepare
 from lesions.diagnoses import CODES
-from lesions.images import decode
+from lesions.images import decode, load
 
 
 @pytest.fixture
@@ -228,13 +230,14 @@ def test_each_image_is_decoded_once_to_search_and_once_to_store(
         skin(4).save(next(source.rglob(f"{name}.*")), quality=90)
     decoded = tmp_path / "decoded"
 
-    def noted(image: Path | bytes) -> Image.Image:
+    def noted(image: Path | bytes, read: Callable[[Path | bytes], Image.Image] = decode) -> Image.Image:
         content = image if isinstance(image, bytes) else image.read_bytes()
         with decoded.open("a") as file:  # the processes that read images are forks of this one
             file.write(hashlib.sha256(content).hexdigest() + "\n")
-        return decode(image)
+        return read(image)
 
-    for module in (stored_form, workers, keypoints, contact_sheet):
+    monkeypatch.setattr(stored_form, "load", partial(noted, read=load))
+    for module in (workers, keypoints, contact_sheet):
         monkeypatch.setattr(module, "decode", noted)
     originals = [hashlib.sha256(path.read_bytes()).hexdigest() for path in source.rglob("ISIC_*")]
     for audit, times in (("off", 1), ("merge", 2)):
@@ -286,6 +289,13 @@ def test_faults_of_an_external_test_set(source: Path, tmp_path: Path) -> None:
     error = prepare_data(source, tmp_path / "out", "--extra_test", f"clinic={folder}:{folder / 'truth.csv'}", check=2)
     assert "image of clinic missing (1):\n  ext_2" in error and "ext_3: wart" in error
     assert "is not NAME=DIR" in prepare_data(source, tmp_path / "out", "--extra_test", "test=x", check=2)
+
+
+def test_an_external_test_set_of_which_nothing_is_left_is_an_error(source: Path, tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "clinic", "a.png", "b.png")
+    (folder / "t.csv").write_text("image_id,dx,lesion_id\na,nv,HAM_0001\nb,nv,HAM_0002\n")
+    error = prepare_data(source, tmp_path / "out", "--extra_test", f"clinic={folder}:t.csv", check=2)
+    assert "no image of clinic is left to test on" in error and not (tmp_path / "out").exists()
 
 
 def test_an_external_image_of_a_known_lesion_is_found_by_content(source: Path, tmp_path: Path) -> None:
@@ -410,14 +420,26 @@ def test_faults_of_class_folders(tmp_path: Path) -> None:
     folder, out = class_folders(tmp_path / "folders", *names), tmp_path / "out"
     shutil.copy(folder / "mel" / "0.png", folder / "nv" / "0.png")
     assert "one image in two class folders (1)" in prepare_data(folder, out, check=2)
+    bcc = class_folders(tmp_path / "elsewhere", "bcc/b.png")
+    (folder / "bcc").symlink_to(bcc / "bcc")
+    os.link(folder / "mel" / "1.png", os.fsencode(folder / "mel") + b"/l\xe9sion.png")
+    error = prepare_data(folder, out, check=2)
+    assert f"copy the folder itself there (1):\n  {folder / 'bcc'}" in error
+    assert "image whose name is not in UTF-8: rename it (1)" in error
     class_folders(folder, "mel/more/x.png")
     assert "images lie at 2 depths" in prepare_data(folder, out, check=2)
     parts = class_folders(tmp_path / "parts", "part_1/a.png", "part_2/b.png")
     (parts / "images.ZIP").touch()
+    (parts / "part_1" / "tables.tar.gz").touch()
     error = prepare_data(parts, out, check=2)
-    assert "Unpack images.ZIP first" in error and f"(part_1, part_2): --metadata {parts}" in error
+    assert (
+        "If the table is in images.ZIP, part_1/tables.tar.gz: unpack that first" in error
+        and f"(part_1, part_2): --metadata {parts}" in error
+    )
     strange = class_folders(tmp_path / "strange", *(f"{dx}/{dx}{n}.png" for dx in "ab" for n in range(3)))
-    prepare_data(strange, out, "--metadata", strange)
+    (strange / "a" / "photo.heic").touch()
+    said = prepare_data(strange, out, "--metadata", strange)
+    assert "left out, not of a type that is read" in said and "a/photo.heic" in said
     assert pd.read_csv(out / "splits.csv")["dx"].unique().tolist() == ["a", "b"]
     assert "unpack the file" in prepare_data(parts / "images.ZIP", tmp_path / "new", check=2)
 

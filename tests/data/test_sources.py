@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from archive_server import ArchiveServer
-from conftest import command
+from conftest import ROOT, command
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from hub_server import HubServer, Repository
 from kagglesdk import kaggle_env
@@ -214,6 +218,64 @@ def test_diagnoses_that_ham10000_lacks_are_named(isic: ArchiveServer, tmp_path: 
     page[1]["metadata"]["clinical"] = {}
     with pytest.raises(InputError, match=r"(?s)unknown to HAM10000 \(2\).*: Scar.*: none"):
         from_isic(tmp_path)
+
+
+def test_a_server_that_sends_a_byte_at_a_time_ends(
+    isic: ArchiveServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT", (5, 1))
+    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
+    for path in ("/api/v2/collections/?limit=100", CUT["isic"]):
+        isic.dripping = {path}
+        with pytest.raises(InputError, match=r"bytes arrived in \d+ seconds\. Check the connection"):
+            from_isic(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"), [("7", 7), ("100000", downloads.LONGEST_PAUSE), ("Wed, 01 Jan 2120 00:00:00 GMT", 600)]
+)
+def test_it_waits_as_long_as_a_server_asks_for_and_not_for_ever(
+    asked: str, waits: int, server: ArchiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    server.answers["/list"], server.busy["/list"], server.retry_after = {"found": 1}, 2, asked
+    with downloads.open_session() as session:
+        assert downloads.get_json(session, f"{server.url}/list", "a list") == {"found": 1}
+    assert pauses == [waits, waits]
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from lesions.data.sources.isic import from_isic
+from lesions.faults import exits_cleanly
+exits_cleanly(lambda: from_isic(Path(sys.argv[1])))()
+"""
+
+
+def test_an_interruption_ends_all_downloads_at_once(isic: ArchiveServer, tmp_path: Path) -> None:
+    isic.stalled = set(isic.files)
+    words = [sys.executable, "-c", INTERRUPTED, tmp_path]
+    process = subprocess.Popen(words, cwd=ROOT, text=True, stderr=subprocess.PIPE)  # with the address from isic
+    while sum("/s3/" in line for line in isic.requests) < downloads.THREADS:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=downloads.TIMEOUT[1])[1]  # before any of them would end by itself
+    assert process.returncode == 130 and "Traceback" not in error
+    assert "interrupted; run the same command again to continue" in error
+    isic.stalled.clear()
+    check_folder(from_isic(tmp_path))
+
+
+def test_an_image_that_is_listed_twice_is_one(isic: ArchiveServer, tmp_path: Path) -> None:
+    first, second = (isic.answers[f"/api/v2/images/search/?{query}"]["results"]
+                     for query in ("collections=212&limit=100", "cursor=2"))  # fmt: skip
+    second.append(first[0])
+    folder = from_isic(tmp_path)
+    check_folder(folder)
+    assert pd.read_csv(folder / "HAM10000_metadata.csv")["image_id"].is_unique
 
 
 def test_a_collection_that_is_gone(isic: ArchiveServer, tmp_path: Path) -> None:

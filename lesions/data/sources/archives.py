@@ -17,6 +17,7 @@ from lesions.output.places import is_plain
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)  # that Python unpacks
 BOMB = 100  # times the size of the archive: images hardly shrink when they are packed, and tables to a tenth
+MEMBERS = 500_000  # files, at most: each takes room on the disk, also an empty one
 SMALL = 1 << 28  # bytes, up to which an archive may unpack to more than that
 
 
@@ -37,6 +38,8 @@ def check_archive(archive: Path, folder: Path) -> None:
     faults, seen = Faults(), set[PurePosixPath]()
     with _opened(archive) as opened:
         members = opened.infolist()
+    if len(members) > MEMBERS:
+        raise InputError(f"{archive} holds {len(members)} files, more than any data set of images; nothing was kept")
     for member in members:
         name, path = repr(member.filename), PurePosixPath(member.filename.replace("\\", "/"))
         kind = stat.S_IFMT(member.external_attr >> 16)

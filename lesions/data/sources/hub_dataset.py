@@ -6,12 +6,10 @@ made for one run and removed afterwards: no later run can be given what an earli
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,19 +17,20 @@ from tqdm import tqdm
 
 from lesions.data.left_out import DIAGNOSIS, UNREADABLE, LeftOut
 from lesions.data.metadata import finish_metadata
-from lesions.data.sources.archives import check_archive
 from lesions.data.table_files import Columns
 from lesions.faults import DISK_FULL, Faults, InputError, refused_file
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.images import image_id, is_file_inside
+from lesions.images import SUFFIX, image_id, is_file_inside
+from lesions.output.files import scratch_folder
 from lesions.output.places import plain_name
+from lesions.output.plain_text import one_line
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 UNLABELED = -1  # what the Hub's data sets put where a label is not public
 STORED = ("binary", "large_binary", "string", "large_string")  # of a column of images: their bytes, or their paths
-COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar")
+NOT_COMPRESSED = (None, "tar")  # of the forms that `datasets` tells from the first bytes
 
 
 @dataclass
@@ -51,21 +50,22 @@ def from_hub(repo: str, columns: Columns, cache: Path, config: str | None = None
     Raises InputError.
     """
     snapshot = local_folder(repo, "dataset", everything=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="hub-", dir=cache) as place:
-        made, rows, faults = HubFolder(Path(place, "images")), list[dict[str, Any]](), Faults()
+    with scratch_folder(cache, "hub") as place:
+        made, rows, faults = HubFolder(place / "images"), list[dict[str, Any]](), Faults()
         made.folder.mkdir()
-        own = [*_own_folders(snapshot), Path(place)]  # in which `datasets` unpacks archives of the data set
-        for split, part in _load(repo, snapshot, config, Path(place, "datasets")).items():
+        own = _own_folders(snapshot)
+        for split, part in _load(repo, snapshot, config, place / "datasets").items():
             encoded = _only_needed(repo, part, columns)
             for number, row in enumerate(tqdm(encoded, desc=f"reading {split}", unit="image")):
                 where = f"{split}, row {number}"
                 content = _content(row.pop(columns.image), snapshot, own, where, faults)
                 row = {key: _named(encoded.features[key], value, where, faults) for key, value in row.items()}
-                name = image_id(str(row.get("image_id") or f"{split}_{number:06d}"))
-                dx = row[columns.label]
+                stated, dx = row.get("image_id"), row[columns.label]
+                name = image_id(f"{split}_{number:06d}" if stated is None else str(stated))
                 if content and dx is not None:
-                    (made.folder / f"{plain_name(name, 'an image_id')}.jpg").write_bytes(content)
+                    file = made.folder.joinpath(*(plain_name(part, "an image_id") for part in name.split("/")))
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.with_name(f"{file.name}.jpg").write_bytes(content)
                     rows.append({**row, "image_id": name, "dx": dx})
                 else:
                     kind, why = (DIAGNOSIS, "unlabeled") if content else (UNREADABLE, "its row has no image")
@@ -73,7 +73,7 @@ def from_hub(repo: str, columns: Columns, cache: Path, config: str | None = None
         faults.raise_if_any(f"{repo} itself has to be corrected; nothing was written")
         if not rows:
             raise InputError(f"{repo}: no row has both an image in {columns.image} and a label in {columns.label}")
-        finish_metadata(made.folder, pd.DataFrame(rows))
+        finish_metadata(made.folder, pd.DataFrame(rows, dtype=object))  # whole numbers stay whole beside a gap
         yield made
 
 
@@ -97,22 +97,22 @@ def _load(repo: str, snapshot: Path, config: str | None, cache: Path) -> Dataset
             )
         builder = load_dataset_builder(path, config or default, cache_dir=str(cache))
         files = [Path(file) for files in builder.config.data_files.values() for file in files]
-        _check_files(repo, snapshot, files, cache)
+        _check_files(repo, snapshot, files)
         builder.download_and_prepare()
         return builder.as_dataset()
 
 
-def _check_files(repo: str, snapshot: Path, files: list[Path], cache: Path) -> None:
-    """Raises InputError for files that a card names and that are not the data set's own, and for archives that would
-    fill the disk: `datasets` unpacks them unseen."""
+def _check_files(repo: str, snapshot: Path, files: list[Path]) -> None:
+    """Raises InputError for files that a card names and that are not the data set's own, and for what is compressed,
+    whatever it is called: `datasets` unpacks it unseen, and could fill the disk."""
+    from datasets.utils.extract import Extractor
+
     faults, own = Faults(), _own_folders(snapshot)
     for file in files:
         if not (file.is_relative_to(snapshot.resolve()) and any(is_file_inside(file, folder) for folder in own)):
             faults.add("not a file of the data set", str(file))
-        elif zipfile.is_zipfile(file):
-            check_archive(file, cache)
-        elif file.suffix.lower() in COMPRESSED:
-            faults.add("compressed, so that its size is not known: unpack it, and give hub:FOLDER", str(file))
+        elif not SUFFIX.search(file.name) and Extractor.infer_extractor_format(file) not in NOT_COMPRESSED:
+            faults.add("compressed: download the data set, unpack this there, and give hub:FOLDER", str(file))
     faults.raise_if_any(f"{repo} can't be used as it is")
 
 
@@ -158,6 +158,8 @@ def _named(feature: Any, value: Any, where: str, faults: Faults) -> Any:
     """`value` with the name of its class for its number; None if it has none."""
     from datasets import ClassLabel
 
+    if isinstance(value, str):
+        value = one_line(value).strip()
     if value in (None, "", UNLABELED) or value != value:
         return None
     if not isinstance(feature, ClassLabel):

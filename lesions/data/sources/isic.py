@@ -64,9 +64,9 @@ def _list_images(session: requests.Session, api: str, what: str) -> list[IsicIma
             raise InputError(f"{api} lists no collection {ISIC_COLLECTION}; take --source kaggle or dataverse")
         url = f"{api}images/search/?{urlencode({'collections': number, 'limit': 100})}"
         listed = tqdm(_isic_pages(session, url, what), desc="listing", unit="image")
-        images = [_isic_image(image, faults) for image in listed]
+        images = {one.file: one for one in (_isic_image(image, faults) for image in listed)}  # pages may overlap
     faults.raise_if_any("HAM10000 has no diagnosis for these; use --source kaggle or dataverse")
-    return images
+    return list(images.values())
 
 
 def _isic_pages(session: requests.Session, url: str | None, what: str) -> Iterator[dict[str, Any]]:

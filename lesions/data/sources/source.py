@@ -15,6 +15,8 @@ from lesions.data.sources import sample
 from lesions.data.table_files import Columns, find_metadata, is_archive_table
 from lesions.diagnoses import CODES
 from lesions.faults import InputError
+from lesions.hub import public_name
+from lesions.output.places import check_writable
 
 SYNTHETIC = "Synthetic lesions (not real)"
 
@@ -62,9 +64,9 @@ def open_source(
         return
     if name.startswith(HUB):
         from lesions.data.sources.hub_dataset import from_hub
-        from lesions.hub import public_name
 
         repo = name.removeprefix(HUB)
+        check_writable(cache)
         hub_columns = Columns(image_column or "image", columns.label, columns.group)
         with from_hub(repo, hub_columns, cache, config) as made:
             tables, title = [find_metadata(made.folder)], public_name(repo)
@@ -78,14 +80,15 @@ def open_source(
             f"folder of images for each diagnosis; {', '.join(ARCHIVES)}; {HUB}REPO; or `{SAMPLE}` for the built-in "
             "synthetic lesions"
         )
+    title = public_name(str(folder))
     if metadata:
-        yield Source(folder, list(metadata), columns, None, folder.resolve().name)
+        yield Source(folder, list(metadata), columns, None, title)
         return
     table = find_metadata(folder)
     if table == folder:
-        yield Source(folder, [table], columns, None, folder.resolve().name)
+        yield Source(folder, [table], columns, None, title)
     elif is_archive_table(table):
-        yield Source(folder, [table], columns, CODES, folder.resolve().name, mixed=True)
+        yield Source(folder, [table], columns, CODES, title, mixed=True)
     else:
         yield Source(folder, [table], columns, CODES, "HAM10000")
 
@@ -97,4 +100,5 @@ def _archive(name: str, cache: Path) -> Path:
 
     if name == "kaggle":
         return from_kaggle()
+    check_writable(cache)
     return from_isic(cache) if name == "isic" else from_dataverse(cache)
