@@ -71,7 +71,7 @@ class EvaluateOptions:
             "--model is required": not self.model and not self.compare,
             "--compare takes two runs or more": self.compare and len(self.compare) < 2,
             "--ground_truth goes with --images; a --dataset has its own": ground_truth_alone,
-            "--output is required: there is no run folder to put the results into": self.model and homeless,
+            "--output is required: the model is not in a folder that could take the results": self.model and homeless,
         }
         if self.ground_truth and self.images and self.output:
             place, images = self.output.resolve(), self.images.resolve()
@@ -103,6 +103,9 @@ def parse_options() -> tuple[EvaluateOptions, MeasureOptions]:
         faults.append("--prevalence is a share: above 0 and below 1")
     if how.robustness is not None and how.robustness < 0:
         faults.append("--robustness is a number of images, or 0 for all")
+    more = how.tta != "none" or how.by_lesion or how.maps or how.robustness is not None
+    if what.images and not what.ground_truth and more:
+        faults.append("--tta, --by_lesion, --robustness and --maps measure: they need --dataset or --ground_truth")
     if faults:
         parser.error("\n".join(faults))
     return what, how

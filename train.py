@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 def main() -> None:
     options, training = parse_options(__doc__)
 
-    from lesions.dataset import dataset_fingerprint, label_names, load_splits, split_fingerprints, title_of
+    from lesions.dataset import dataset_fingerprint, label_names, load_splits, title_of
     from lesions.hub import check_access, local_folder
     from lesions.model.half_precision import store_in_half
     from lesions.model.loading import check_trainable
     from lesions.output.places import alone, check_writable
-    from lesions.run_folder import CURVES
+    from lesions.run_folder import CURVES, weights_of
     from lesions.seen_images import check_unseen, seen_images, write_seen
     from lesions.training.curves import save_training_curves
     from lesions.training.decision import decide
     from lesions.training.feasibility import check_options
     from lesions.training.saved.record import describe_training, save_record
-    from lesions.training.saved.resume import describe_settings, find_checkpoint
+    from lesions.training.saved.resume import find_checkpoint, identify
 
     settle_in(training)
     check_options(options, training)
@@ -56,24 +56,25 @@ def main() -> None:
     folders = {name: local_folder(name, "model") for name in options.learns_from}
     check_trainable(local_folder(options.model, "model"), [folders[name] for name in options.teachers])
     dataset = load_splits(options.dataset, "train", "validation", "test")
-    fingerprint = dataset_fingerprint(dataset)
-    check_unseen(folders, dataset, ("validation", "test"), title_of(options.dataset), fingerprint)
-    data = {"dataset_fingerprint": fingerprint, "train_fingerprint": split_fingerprints(dataset)["train"]}
-    identity = {**data, "settings": describe_settings(options, training)}
-    checkpoint = find_checkpoint(training, identity, label_names(dataset))
+    check_unseen(folders, dataset, ("validation", "test"), title_of(options.dataset), dataset_fingerprint(dataset))
+    seen = seen_images(dataset["train"], folders.values())
+    identity = identify(options, training, dataset, [folders[name] for name in options.teachers])
+    checkpoint = find_checkpoint(training, identity, label_names(dataset), seen)
 
     with alone(run) if training.process_index == 0 else nullcontext():
         trainer, about = build_trainer(options, training, dataset)
         record = {"status": "running", **identity, **about}
+        trainer.accelerator.wait_for_everyone()  # until then, another process may look for what is in the folder
         save_record(trainer, record)
         if trainer.is_world_process_zero():
-            write_seen(run, seen_images(dataset["train"], folders.values()))
-        trainer.train(resume_from_checkpoint=checkpoint)
+            write_seen(run, seen)
+        trainer.resume(checkpoint)
 
         decided = decide(trainer, options.decision, list(record["train_counts"].values()), options.malignant)
         trainer.save_model(_internal_call=True)  # with the decision; the best one, if one was asked for
         if trainer.is_world_process_zero():
             store_in_half(run)
+            decided["weights_sha256"] = weights_of(run)
         save_record(trainer, record | {"status": "finished", **describe_training(trainer), **decided})
         trainer.leave()
         if trainer.is_world_process_zero():

@@ -70,13 +70,16 @@ BENIGN = """benign; benign other; other benign; nevus; mole; melanocytic nevus; 
     cafe au lait macule; cyst; epidermal cyst; infundibular or epidermal cyst; inflammatory or infectious disease;
     collision only benign proliferation; eczema; psoriasis; lichen planus; rosacea"""
 
+NEGATIONS = {"no", "not", "non", "without", "negative", "absent", "excluded"}
+
 
 def _normal(label: str) -> str:
     """One spelling of what is written in many: lower case, singular, American, words with one blank between them."""
-    text = unicodedata.normalize("NFKD", label.casefold()).encode("ascii", "ignore").decode().replace("'", "")
+    letters = unicodedata.normalize("NFKD", label.casefold()).replace("'", "")
+    text = "".join(letter for letter in letters if not unicodedata.combining(letter))
     text = text.replace("naev", "nev").replace("rrhoe", "rrhe").replace("haem", "hem").replace("tumour", "tumor")
     words = []
-    for word in re.findall(r"[a-z0-9]+", text):
+    for word in re.findall(r"[^\W_]+", text):  # of any script: `non` may be written in another than `melanoma`
         word = {"nevi": "nevus", "lentigines": "lentigo", "verrucae": "verruca"}.get(word, word)
         word = re.sub(r"oses$", "osis", word)
         words.append(word[:-1] if len(word) > 3 and re.search(r"[^uis]s$", word) else word)
@@ -95,10 +98,16 @@ _BENIGN = _normal_names(BENIGN, (one for one in BY_CODE.values() if not one.mali
 
 
 def _known_as(label: str) -> str:
-    """The normal spelling under which `label` is known; without what follows a comma or bracket if need be."""
+    """The normal spelling under which `label` is known; without what follows a comma or bracket if need be, unless that
+    denies it or says the opposite, as in `nevus (malignant)`."""
     parts = re.split(r"[,(\[]", label)
-    spellings = [_normal(",".join(parts[:count])) for count in range(len(parts), 0, -1)]
-    return next((one for one in spellings if one in _MALIGNANT or one in _BENIGN), spellings[0])
+    whole, *shorter = [_normal(",".join(parts[:count])) for count in range(len(parts), 0, -1)]
+    if whole in _MALIGNANT or whole in _BENIGN:
+        return whole
+    said = {_normal(part) for part in parts}
+    if (said & _MALIGNANT and said & _BENIGN) or NEGATIONS & set(whole.split()):
+        return whole
+    return next((one for one in shorter if one in _MALIGNANT or one in _BENIGN), whole)
 
 
 def name_of(label: str) -> str:
@@ -132,7 +141,7 @@ def malignant_among(labels: Sequence[str], named: Sequence[str] | None = None) -
     """
     if named is not None:
         if strange := sorted(set(named) - set(labels)):
-            raise InputError(f"--malignant {', '.join(strange)}: no such label; the labels are {', '.join(labels)}")
+            raise InputError(f"--malignant {', '.join(strange)}: not among the labels, which are {', '.join(labels)}")
         return [label for label in labels if label in set(named)]
     answers = {label: is_malignant(label) for label in labels}
     return None if None in answers.values() else [label for label, answer in answers.items() if answer]

@@ -20,6 +20,7 @@ from lesions.output.plain_text import for_terminal
 from lesions.redaction import Redacted, secrets
 
 SHOWN_OF_A_KIND = 20
+INTERRUPTED, INTERRUPTED_CODE = "interrupted; run the same command again to continue", 130
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -64,11 +65,11 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             try:
                 main()
             except InputError as error:
-                print(f"error: {for_terminal(str(error))}", file=sys.stderr)
+                print(f"error: {for_terminal(without_worker(str(error)))}", file=sys.stderr)
                 sys.exit(2)
             except KeyboardInterrupt:
-                print("interrupted; run the same command again to continue", file=sys.stderr)
-                sys.exit(130)
+                print(INTERRUPTED, file=sys.stderr)
+                sys.exit(INTERRUPTED_CODE)
             except Exception as error:
                 if killed := killed_worker(error):
                     print(f"error: {killed}", file=sys.stderr)
@@ -87,6 +88,13 @@ def refused_file(error: BaseException) -> OSError | None:
     if isinstance(error, OSError):
         return error
     return refused_file(error.__cause__) if error.__cause__ else None
+
+
+def without_worker(message: str) -> str:
+    """The message of an InputError alone: one from a worker of torch's data loader arrives with a traceback in it."""
+    raised = f"{InputError.__module__}.{InputError.__qualname__}: "
+    wrapped = message.startswith("Caught InputError in DataLoader worker")
+    return message.rpartition(raised)[2].rstrip() if wrapped else message
 
 
 def killed_worker(error: BaseException) -> str | None:

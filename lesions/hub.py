@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from lesions.faults import InputError
+from lesions.faults import INTERRUPTED, INTERRUPTED_CODE, InputError
 from lesions.output.places import listed
 from lesions.output.plain_text import escaped
 
@@ -57,7 +61,7 @@ def local_folder(name: str, kind: str, everything: bool = False) -> Path:
         f"--{kind} takes an existing folder or the Hub id of a {kind}. Without a connection, copy the {kind} from "
         f"another machine (`{download}`) and give --{kind} FOLDER"
     )
-    with _clear_errors(name, kind, what_next, prefix=f"there is no folder {name}, and "):
+    with _clear_errors(name, kind, what_next, prefix=f"{name} is not a folder, and "):
         return Path(snapshot_download(name, repo_type=kind, allow_patterns=None if everything else WANTED_FILES[kind]))
 
 
@@ -70,7 +74,8 @@ def address_of(repo_id: str, kind: str) -> str:
     """The address of a repository's page."""
     from huggingface_hub import constants
 
-    return f"{constants.ENDPOINT}/{ADDRESSES[kind]}{repo_id}"
+    endpoint = re.sub("(?<=://)[^/@]*@", "", constants.ENDPOINT)  # a mirror's address may hold a password
+    return f"{endpoint}/{ADDRESSES[kind]}{repo_id}"
 
 
 def revision_of(folder: Path) -> str | None:
@@ -141,17 +146,29 @@ def _clear_errors(repo_id: str, kind: str, what_next: str, prefix: str = "") -> 
     """Turns whatever the Hub's client raises into an InputError: `prefix`, the reason, and `what_next`.
 
     An answer that no Hub would give, of a login page for example, breaks the client in ways of every type. A Hub that
-    accepts and never answers ends with an error too: the client itself would wait for ever.
+    accepts and never answers ends with an error too: the client itself would wait for ever. Ctrl-C ends the process at
+    once: Python would first wait for the answers to the client's threads.
     """
     from huggingface_hub import get_session
 
     hooks = get_session().event_hooks
     if _limit_waiting not in hooks["request"]:
         get_session().event_hooks = {**hooks, "request": [*hooks["request"], _limit_waiting]}
+    in_main_thread = threading.current_thread() is threading.main_thread()  # no other can hear Ctrl-C
+    before = signal.signal(signal.SIGINT, _leave) if in_main_thread else None
     try:
         yield
     except Exception as error:
         raise InputError(f"{prefix}{_reason(error, repo_id, kind)}; {what_next}") from error
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.stdout.flush()
+    print(INTERRUPTED, file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED_CODE)
 
 
 def _limit_waiting(request: Any) -> None:

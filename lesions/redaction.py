@@ -9,7 +9,13 @@ from typing import Any, TextIO
 
 VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "KAGGLE_KEY", "KAGGLE_API_TOKEN")
 OPTIONS = ("token", "hub_token", "push_to_hub_token")
-HUB_TOKEN = r"\bhf_[A-Za-z0-9]{20,}"
+# A token of the Hub, the user and password of an address, its parameters that sign or log in, and what a header holds.
+PATTERNS = (
+    r"(\b)hf_[A-Za-z0-9]{20,}",
+    r"(://)[^/\s@'\"]+(?=@)",
+    r"([?&][\w-]*(?:token|key|secret|password|signature|credential)=)[^&\s'\"]+",
+    r"(\bBearer )[^\s'\"\\]+",
+)
 
 
 def secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> set[str]:
@@ -31,10 +37,12 @@ def secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> set[str
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
-    """`text` without the `known` secrets, and without anything that looks like a token of the Hub."""
+    """`text` without the `known` secrets, and without anything that looks like one: see PATTERNS."""
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, "<token>")
-    return re.sub(HUB_TOKEN, "<token>", text)
+    for pattern in PATTERNS:
+        text = re.sub(pattern, r"\1<token>", text, flags=re.IGNORECASE)
+    return text
 
 
 class Redacted:

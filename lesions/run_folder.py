@@ -66,6 +66,7 @@ class Record(TypedDict):
     dataset_fingerprint: str
     settings: dict[str, Any]
     base_model: str | None
+    weights_sha256: NotRequired[str]  # of a finished run
     malignant: NotRequired[list[str] | None]
     decision: NotRequired[Decision | None]
     operating_points: NotRequired[list[Point] | None]
@@ -74,10 +75,10 @@ class Record(TypedDict):
 
 
 def record_of(folder: Path, labels: Sequence[str] | None = None) -> dict[str, Any] | None:
-    """The record of the run that made the model in `folder`, whose `labels` it must be about; None if train.py did not
-    make it.
+    """The record of the run that made the model in `folder`; None if train.py did not make it.
 
-    Raises InputError if it is not a record that train.py wrote.
+    With `labels`, those of the model, it must be about these, and about the weights that lie there now: thresholds hold
+    for no others. Raises InputError if it is not a record that train.py wrote.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -90,6 +91,8 @@ def record_of(folder: Path, labels: Sequence[str] | None = None) -> dict[str, An
         known = all(set(part) <= set(labels) for part in [*some, record.get("malignant") or []])
         if not known or any(set(part) != set(labels) for part in parts) or len(bias) != len(labels):
             raise InputError(f"{path} is about other labels than the model's {', '.join(labels)}; remove it")
+        if record.get("weights_sha256", weights := weights_of(folder)) != weights:
+            raise InputError(f"{path} is about other weights than those that lie beside it now; remove it")
     return record
 
 

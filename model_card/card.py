@@ -20,7 +20,7 @@ from lesions.output.templates import render
 from lesions.report.elsewhere import count_dark, earlier_model, external
 from lesions.report.reading import read_comparison, read_report
 from lesions.report.sections import BOX, build_sections
-from lesions.report.wording import count_images, describe_gaps, format_metric, recall_of
+from lesions.report.wording import Section, count_images, describe_gaps, format_metric, recall_of
 from lesions.run_folder import CURVES, EVALUATION, METRICS_FILE, WEIGHTS, weights_of
 from model_card.record import read_labels, read_training
 
@@ -68,7 +68,6 @@ def render_card(
     built = build_sections(report) if report else []
     # The splits that data_prep.py does not make are external ones.
     others = [other for other in reports.values() if training and other["split"] not in (None, *SHARES)]
-    compared = for_markdown(read_comparison(run / COMPARISON)) if (run / COMPARISON).is_file() else None
     figures = {name for section in built for name in section.figures if (run / EVALUATION / name).is_file()}
     return render(
         Path(__file__).with_name("template.md.j2"),
@@ -88,7 +87,7 @@ def render_card(
         melanoma=next((report["per_class"][label] for label in melanomas_among(labels)), None) if report else None,
         gaps=describe_gaps(report) if report else None,
         sections=built,
-        elsewhere=[*external(others), *earlier_model(compared, weights_of(run))],
+        elsewhere=[*external(others), *compared_with_earlier(run)],
         tested_elsewhere=bool(others),
         dark=count_dark(others),
         earlier=_earlier(training),
@@ -106,6 +105,12 @@ def _earlier(training: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The records of the runs that this one continues, the first one first."""
     before = training.get("earlier") if training else None
     return [*_earlier(before), before] if before else []
+
+
+def compared_with_earlier(run: Path) -> list[Section]:
+    """The comparison of the model in `run` with an earlier one; nothing if there is none, or one of other weights."""
+    path = run / COMPARISON
+    return earlier_model(for_markdown(read_comparison(path)), weights_of(run)) if path.is_file() else []
 
 
 def kind_of(training: dict[str, Any] | None) -> str:

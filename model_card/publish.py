@@ -15,13 +15,13 @@ from lesions.output.files import whole_folder, write_text
 from lesions.output.places import listed, plain_name
 from lesions.run_folder import CURVES, EVALUATION, FAMILIARITY, METRICS_FILE, RECORD
 from lesions.seen_images import SEEN
-from model_card.card import COMPARISON, EXAMPLES, evaluations, read_metrics, write_card
+from model_card.card import COMPARISON, EXAMPLES, compared_with_earlier, evaluations, read_metrics, write_card
 
 # All that a model repository holds, by name: anything else that lies in a run folder stays there.
 MODEL_FILES = (
     *("README.md", "config.json", "preprocessor_config.json", RECORD, SEEN, CURVES, FAMILIARITY),
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", ONNX_FILE),
-    *(".eval_results/*.yaml", COMPARISON),
+    ".eval_results/*.yaml",
 )
 EVALUATION_FILES = (
     *("metrics.json", "predictions.csv", "ground_truth.csv"),
@@ -30,9 +30,13 @@ EVALUATION_FILES = (
 
 
 def published(run: Path, publish_examples: bool = False) -> list[str]:
-    """The files of `run` that a push sends, as patterns; evaluations of other weights are not among them."""
+    """The files of `run` that a push sends, as patterns; what is about other weights is not among them. Raises
+    InputError if that is the ONNX file."""
+    if (run / ONNX_FILE).is_file():
+        check_export(run)
     names = (*EVALUATION_FILES, EXAMPLES) if publish_examples else EVALUATION_FILES
-    return [*MODEL_FILES, *(f"{folder.name}/{name}" for folder in evaluations(run) for name in names)]
+    comparison = [COMPARISON] if compared_with_earlier(run) else []
+    return [*MODEL_FILES, *comparison, *(f"{folder.name}/{name}" for folder in evaluations(run) for name in names)]
 
 
 def publish(run: Path, to: Destination, publish_examples: bool = False, space_id: str | None = None) -> str:
@@ -67,6 +71,8 @@ def export(run: Path, folder: Path) -> Path:
 def write_eval_results(run: Path) -> None:
     """Writes balanced accuracy, the official score of ISIC 2018 Task 3, for the Hub's leaderboard of the data set
     (https://huggingface.co/docs/hub/eval-results), if the data set is on the Hub."""
+    for earlier in (run / ".eval_results").glob("*.yaml"):  # it may be about other weights
+        earlier.unlink()
     report = next((read_metrics(path) for path in evaluations(run) if path.name == EVALUATION), None)
     if report is None or "/" not in report["dataset"] or report["split"] is None:
         return

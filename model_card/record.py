@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from lesions.output.files import Number, check_form, read_json
@@ -31,9 +31,18 @@ class Settings(TypedDict):
     distillation_alpha: Number
 
 
+def _has_train(counts: dict[str, int]) -> dict[str, int]:
+    if "train" not in counts:
+        raise ValueError("it says nothing of the split train")
+    return counts
+
+
+Counts = Annotated[dict[str, int], AfterValidator(_has_train)]
+
+
 class WholeData(Data):
-    n_images: dict[str, int]
-    n_lesions: dict[str, int]
+    n_images: Counts
+    n_lesions: Counts
     picture_size: Size
     lesions_merged: int | None
 

@@ -15,6 +15,7 @@ from lesions.faults import InputError
 from lesions.model.onnx_export import exported
 from lesions.model.onnx_file import ONNX_FILE, check_export, check_packages
 from lesions.output.files import whole_folder, write_json
+from lesions.output.places import check_folder
 from space.facts import model_facts
 
 HERE = Path(__file__).parent
@@ -35,6 +36,7 @@ def build_page(run: Path, output: Path, link: str | None = None) -> Path:
     """
     if not (run / "config.json").is_file():
         raise InputError(f"{run} is not a model folder: it holds no config.json")
+    check_folder(output, PAGE_FILES)
     check_packages()
     facts = model_facts(run, link)
     fetch_runtime()

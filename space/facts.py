@@ -70,7 +70,8 @@ def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
     """
     side = image_side(processor)
     resized = processor.size
-    name = Image.Resampling(processor.resample).name.lower()
+    names = {filter.value: filter.name.lower() for filter in Image.Resampling}
+    name = next((name for value, name in names.items() if value == processor.resample), str(processor.resample))
     wanted = {"do_resize": True, "do_rescale": True, "do_normalize": True}
     other = [option for option, value in wanted.items() if getattr(processor, option) is not value]
     other += [f"resample {name}"] if name not in FILTERS else []

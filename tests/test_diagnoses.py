@@ -52,7 +52,11 @@ def test_benign_in_any_spelling(label: str) -> None:
     assert is_malignant(label) is False
 
 
-@pytest.mark.parametrize("label", ["unknown", "other", "Indeterminate", "atypical melanocytic proliferation", "1", ""])
+@pytest.mark.parametrize(
+    "label",
+    ["unknown", "other", "Indeterminate", "atypical melanocytic proliferation", "1", "", "nevus (malignant)",
+     "Melanoma (absent)", "benign, not melanoma", "non-melanoma", "비melanoma", "비 nevus", "색소 (benign)"],
+)  # fmt: skip
 def test_what_nobody_can_say_is_not_called_benign(label: str) -> None:
     assert is_malignant(label) is None
 
@@ -77,7 +81,7 @@ def test_a_user_names_the_malignant_labels() -> None:
     labels = ["type one", "type two", "nv"]
     assert malignant_among(labels) is None
     assert malignant_among(labels, ["type two"]) == ["type two"]
-    with pytest.raises(InputError, match="--malignant type three: no such label; the labels are type one, type two"):
+    with pytest.raises(InputError, match="--malignant type three: not among the labels, which are type one, type two"):
         malignant_among(labels, ["type three"])
 
 

@@ -59,8 +59,23 @@ def test_a_token_is_never_printed_however_its_option_is_spelled(arguments: list[
     assert "runs/x" in redact("runs/x", found)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("GET https://me:s3cret@host/a@b failed", "GET https://<token>@host/a@b failed"),
+        ("for https://s3cret@huggingface.co/x", "for https://<token>@huggingface.co/x"),
+        ("/f?a=1&X-Amz-Signature=s3cret&b=2", "/f?a=1&X-Amz-Signature=<token>&b=2"),
+        ("?access_token=s3cret", "?access_token=<token>"),
+        ("{'authorization': 'Bearer s3cret'}", "{'authorization': 'Bearer <token>'}"),
+        ("mail me@host, see https://host/@me?page=2", "mail me@host, see https://host/@me?page=2"),
+    ],
+)
+def test_a_token_in_an_address_or_a_header_is_taken_out(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
 def test_what_looks_like_a_token_is_taken_out_and_nothing_else() -> None:
-    assert redact(f"b'Bearer {TOKEN}\\n'") == "b'Bearer <token>\\n'"
+    assert redact(f"b'Bearer {TOKEN}\\n', {TOKEN}") == "b'Bearer <token>\\n', <token>"
     arguments = ["--push_to_hub", "--hub_model_id", "you/hf_lesions", "--output_dir", "runs/a", "--output", "data/hf_x"]
     assert secrets(arguments, {}) == set()
     assert secrets(["x", "--unknown=hf_abc", "hf_def"], {"HF_TOKEN": " hf_ghi\n", "HOME": "/root"}) == {

@@ -32,7 +32,7 @@ def read_extra(
     `options` say to skip these. Patients are known if the set has the same `--group_column` as the source.
     """
     if not extra.folder.is_dir():
-        raise InputError(f"there is no folder {extra.folder}: write {FORM}")
+        raise InputError(f"the folder {extra.folder} does not exist; write {FORM}")
     tables = [extra.folder / table if (extra.folder / table).is_file() else table for table in extra.tables]
     tables = tables or [find_metadata(extra.folder)]
     columns = Columns()

@@ -23,6 +23,7 @@ from lesions.metrics.intervals import estimate
 from lesions.metrics.measured import Measured
 from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_for_prediction
+from lesions.model.resolution import image_side
 
 DELETED_SHARES = (0.1, 0.2, 0.4)  # of the patches
 EXAMPLES = 4  # images of each kind
@@ -30,9 +31,24 @@ TESTED = 300  # images of the deletion test
 
 
 def load_to_explain(predictor: Predictor) -> PreTrainedModel:
-    """The predictor's model, loaded again so that it gives its attention."""
+    """The predictor's model, loaded again so that it gives its attention.
+
+    Raises InputError if no map can be drawn of such a model: a CNN has no attention, and others have one for a part of
+    the image.
+    """
     model = load_for_prediction(predictor.folder).to(predictor.device)
-    model.set_attn_implementation("eager")  # other implementations return no attention
+    side = image_side(predictor.processor)
+    try:
+        model.set_attn_implementation("eager")  # other implementations return no attention
+        pixels, first = torch.zeros(1, 3, side, side), torch.zeros(1, dtype=torch.int64)
+        found = relevance(model, pixels.to(predictor.device), first.to(predictor.device))
+        if found.shape != (1, (side // model.config.patch_size) ** 2):
+            raise ValueError(f"{found.shape[1]} patches")
+    except Exception as error:  # each architecture fails in a way of its own
+        raise InputError(
+            f"--maps needs attention between all patches of an image, as a ViT or DeiT has; {type(model).__name__} "
+            "has none. Leave --maps out"
+        ) from error
     return model
 
 

@@ -19,7 +19,7 @@ from lesions.metrics.names import HEADLINE
 from lesions.metrics.scores import weighted_metrics
 from lesions.output.plain_text import for_markdown
 from lesions.report.reading import read_report
-from lesions.run_folder import EVALUATION, METRICS_FILE, RECORD, record_of
+from lesions.run_folder import EVALUATION, METRICS_FILE, RECORD, WEIGHTS, record_of, weights_of
 
 OTHER_DATA = "measured on other data than the first"
 ADVICE = "only metrics on the same images can be compared; measure all runs on one split"
@@ -66,6 +66,9 @@ def compare_runs(runs: list[Path]) -> dict[str, Any]:
     reports = [read_report(folder / METRICS_FILE) for folder in folders]
     same = ("dataset_fingerprint", "split", "n_images")
     for folder, report in zip(folders, reports, strict=True):
+        own = weights_of(folder.parent) if any(folder.parent.glob(WEIGHTS)) else None
+        if own and report.get("weights_sha256", own) != own:
+            faults.add("measured with other weights than lie there now", f"{folder}: measure the run again")
         differing = [f"{name} {report[name]} against {reports[0][name]}" for name in same
                      if report[name] != reports[0][name]]  # fmt: skip
         faults.add(OTHER_DATA, *(f"{folder}: {what}" for what in differing))

@@ -26,7 +26,7 @@ class ImageFolder:
         if re.match("[a-z]+:/", str(place)):  # Path turns two slashes into one
             raise InputError(f"{place} is an address; download the image and give --images the file")
         if not place.exists():
-            raise InputError(f"there is no file or folder {place}")
+            raise InputError(f"{place} does not exist; give --images an image or a folder")
         self.faults = Faults()
         found = find_images(place, self.faults) if place.is_dir() else {place.stem: place}
         self.paths = {escaped(name): path for name, path in found.items()}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from lesions.dataset import dataset_fingerprint, load_splits, title_of
 from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
 from lesions.evaluation.comparison import paired_differences
@@ -22,7 +24,7 @@ from lesions.output.files import write_json
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
-from lesions.run_folder import METRICS_FILE, weights_of
+from lesions.run_folder import METRICS_FILE
 from lesions.seen_images import check_files_unseen, check_unseen
 
 PLAIN = MeasureOptions()
@@ -36,6 +38,7 @@ class Subject:
     images: Any  # rows with an `image` each
     measured: Measured
     answers: Answers  # the plain ones
+    explained: PreTrainedModel | None  # the model that gives its attention, if maps are asked for
 
 
 def measure_split(model: str, dataset: str, split: str, output: Path, options: MeasureOptions = PLAIN) -> None:
@@ -49,6 +52,7 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
     truth = predictor.truth_of(images, dataset)
     fingerprint = dataset_fingerprint(splits, split)
     check_unseen({model: predictor.folder}, splits, [split], title_of(dataset), fingerprint)
+    explained = load_to_explain(predictor) if options.maps else None
     answers = predictor.probabilities(images, options.batch_size)
     rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     about = {
@@ -59,7 +63,7 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
         "dataset_fingerprint": fingerprint,
     }
     measured = Measured(answers.probabilities, truth, predictor.labels, rows)
-    _measure(about, Subject(predictor, images, measured, answers), output, options)
+    _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
 
 
 def measure_images(model: str, place: Path, ground_truth: Path, output: Path, options: MeasureOptions = PLAIN) -> None:
@@ -71,6 +75,7 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     predictor, images = Predictor.of(model, options), ImageFolder(place)
     rows = read_ground_truth(ground_truth, predictor.labels, images.names)
     check_files_unseen(model, predictor.folder, images.paths, rows)
+    explained = load_to_explain(predictor) if options.maps else None
     answers = predictor.probabilities(images, options.batch_size)
     images.raise_if_broken()
     about = {
@@ -82,14 +87,14 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     }
     truth = rows["dx"].map(predictor.labels.index).to_numpy()
     measured = Measured(answers.probabilities, truth, predictor.labels, rows)
-    _measure(about, Subject(predictor, images, measured, answers), output, options)
+    _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
 
 
 def _about_model(model: str, predictor: Predictor) -> dict[str, str]:
     """The model's name, and which weights were measured, for the card to tell them from later ones."""
     return {
         "model": public_name(model),
-        "weights_sha256": weights_of(predictor.folder),
+        "weights_sha256": predictor.weights,
     }
 
 
@@ -102,6 +107,7 @@ def _measure(about: dict[str, Any], subject: Subject, output: Path, options: Mea
     report = build_report(about, measured, record, options.prevalence)
     report["unfamiliar"] = measure_unfamiliar(record.get("familiarity"), subject.predictor, subject.answers, measured)
     report |= _measure_more(subject, output, options)
+    subject.predictor.check_unchanged()
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
     write_ground_truth(output / "ground_truth.csv", measured.rows, [measured.labels[n] for n in measured.truth])
     save_figures(output, report, measured)
@@ -133,8 +139,7 @@ def _measure_more(subject: Subject, output: Path, options: MeasureOptions) -> di
         }
     if options.robustness is not None:
         more["robustness"] = measure_robustness(predictor, images, measured, options.robustness, options.batch_size)
-    if options.maps:
-        model = load_to_explain(predictor)
+    if model := subject.explained:
         save_examples(output / "examples.png", explain_examples(predictor, model, images, measured))
         more["maps"] = deletion_test(predictor, model, images, measured, options.batch_size)
     return more

@@ -28,7 +28,7 @@ from lesions.model.familiarity import COMMAND, Familiarity
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import heads, load_for_prediction, load_processor
 from lesions.model.onnx_runtime import OnnxClassifier
-from lesions.run_folder import FAMILIARITY, record_of
+from lesions.run_folder import FAMILIARITY, record_of, weights_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -97,7 +97,7 @@ class Predictor:
     malignant: list[str] | None = None
 
     def __post_init__(self) -> None:
-        in_torch = self.backend == "torch"
+        in_torch, self.weights = self.backend == "torch", weights_of(self.folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() and in_torch else "cpu")
         self.model: Any = load_for_prediction(self.folder).to(self.device) if in_torch else OnnxClassifier(self.folder)
         if self.device.type == "cpu":
@@ -115,6 +115,11 @@ class Predictor:
         """The predictor of `model`, a folder or a Hub id. Raises InputError if it, or its ONNX file, is missing."""
         folder = local_folder(model, "model", everything=options.backend == "onnx")
         return cls(folder, backend=options.backend, malignant=options.malignant)
+
+    def check_unchanged(self) -> None:
+        """Raises InputError if the folder holds other weights by now, as that of a running training may."""
+        if weights_of(self.folder) != self.weights:
+            raise InputError(f"the weights in {self.folder} changed while they were measured; run the command again")
 
     def truth_of(self, rows: Dataset, name: str) -> Numbers:
         """The label numbers (n,) of the `rows` of the data set `name`, as the model counts its labels.

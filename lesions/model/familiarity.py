@@ -57,12 +57,14 @@ class Familiarity:
         try:
             stored = load_file(folder / FAMILIARITY)
             whitening, center = stored["whitening"], stored["center"]
-        except (SafetensorError, KeyError) as error:
+            if whitening.shape != (center.size, center.size) or not (
+                np.isfinite(whitening).all() and np.isfinite(center).all()
+            ):
+                raise ValueError(f"shapes {whitening.shape} and {center.shape}, or not all finite numbers")
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{folder / FAMILIARITY} is broken: {error}. Delete it, or make it again with {COMMAND}"
             ) from error
-        if whitening.shape != (len(center), len(center)):
-            raise InputError(f"{folder / FAMILIARITY} has contradictory shapes. Delete it, or make it again: {COMMAND}")
         return Familiarity(whitening, center)
 
 

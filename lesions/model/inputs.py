@@ -11,7 +11,6 @@ import psutil
 import torch
 from datasets import Dataset as Rows
 from numpy.typing import NDArray
-from PIL import Image
 from torch.utils.data import Dataset
 from transformers.image_processing_utils import BaseImageProcessor
 
@@ -44,7 +43,7 @@ class LesionImages(Dataset):
         self.rows, self.processor, self.augmentation = rows, processor, augmentation
         self.side = image_side(processor)
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
-        self.levels = _levels(processor)
+        self.levels = levels_of(processor)
         self.kept = _keep(len(rows), self.side) if keep else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,12 +71,13 @@ class LesionImages(Dataset):
             return kept["pixels"], int(kept["label"])
         try:
             row = self.rows[index]
-            image = row["image"].convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+            options = {"do_rescale": False, "do_normalize": False, "return_tensors": "np"}
+            resized = self.processor(row["image"].convert("RGB"), **options)["pixel_values"][0]
+        except Exception as error:  # Pillow, numpy and datasets raise errors of every type
             ids = self.rows.select_columns("image_id") if isinstance(self.rows, Rows) else []
             name = ids[index]["image_id"] if len(ids) else f"number {index}"
-            raise InputError(f"the image {name} can't be read ({error}); make the data set again") from error
-        resized = self.processor(image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"the image {name} can't be read ({reason}); make the data set again") from error
         pixels = cv2.merge(list(resized))  # channels last
         if self.kept is not None:
             self.kept[index] = (0, row["label"], pixels)
@@ -85,7 +85,7 @@ class LesionImages(Dataset):
         return pixels, row["label"]
 
 
-def _levels(processor: BaseImageProcessor) -> NDArray[np.float32]:
+def levels_of(processor: BaseImageProcessor) -> NDArray[np.float32]:
     """The normalized value (256, 3) of each level of red, green and blue: read off the processor, to the last digit."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     options = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_last"}

@@ -16,6 +16,7 @@ from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
+from lesions.model.resolution import image_side
 from lesions.output.files import read_json
 from lesions.output.places import check_utf8
 from lesions.run_folder import WEIGHTS
@@ -24,6 +25,8 @@ from lesions.run_folder import WEIGHTS
 # at 128. In float32 both are equally fast.
 ON_CPU = "eager"
 HEAD = re.compile("classifier|head")  # in the names of a classifier's last layers
+LARGEST_SIDE, MOST_LABELS = 4096, 100_000  # pixels; more than any model has, and less than fills the memory
+CODE, ATTENTION = ("auto_map", "custom_pipelines"), ("attn_implementation", "_attn_implementation")
 
 
 @contextmanager
@@ -46,7 +49,10 @@ def read_config(folder: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{folder} is not a model folder: it holds no config.json")
     check_utf8(folder)
-    _refuse_code(path)
+    content = _refuse_code(path)
+    for name, most in (("num_labels", MOST_LABELS), ("image_size", LARGEST_SIDE)):
+        if isinstance(content.get(name), (int, float)) and content[name] > most:
+            raise InputError(f"{path}: {name} {content[name]} is more than {most}; give another model")
     with usable(path):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if sorted(config.id2label) != list(range(len(config.id2label))):
@@ -60,22 +66,40 @@ def load_processor(folder: Path) -> BaseImageProcessor:
     if path.is_file():
         _refuse_code(path)
     with usable(path):
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+        processor: BaseImageProcessor = AutoImageProcessor.from_pretrained(
+            folder, backend="pil", trust_remote_code=False
+        )
+        try:
+            side = image_side(processor)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        if max(side, *filter(None, vars(processor.size).values())) > LARGEST_SIDE:
+            raise ValueError(f"its images have more than {LARGEST_SIDE} pixels a side")
         gray = Image.new("RGB", (30, 20), "gray")
         values = processor(gray, return_tensors="np")["pixel_values"][0]
-        if values.shape[0] != 3 or not np.isfinite(values).all():
-            raise InputError(f"{path} turns an image into {values.shape} values that are not all finite numbers")
+        if values.shape != (3, side, side) or not np.isfinite(values).all():
+            raise InputError(
+                f"{path} turns an image into values of the shape {values.shape}, which must be (3, {side}, {side}), or "
+                "not all finite numbers"
+            )
         return processor
 
 
-def _refuse_code(path: Path) -> None:
-    """transformers would ask the user whether to run the code that `auto_map` names."""
+def _refuse_code(path: Path) -> dict[str, Any]:
+    """The content of a config. Raises InputError if it names code, at any depth: transformers would ask the user
+    whether to run that of `auto_map`, and would fetch an attention kernel, `owner/name`, from the Hub."""
     content = read_json(path)
-    if isinstance(content, dict) and "auto_map" in content:
-        raise InputError(
-            f"{path} asks to run code that comes with the model (auto_map). It is never run here: give a model of an "
-            "architecture that transformers holds"
-        )
+    parts = [content]
+    for part in parts:  # the list grows
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        about = part if isinstance(part, dict) else {}
+        asked = [name for name in CODE if name in about] + [name for name in ATTENTION if "/" in str(about.get(name))]
+        if asked:
+            raise InputError(
+                f"{path} asks to run code that comes with the model ({asked[0]}). It is never run here: give a model "
+                "of an architecture that transformers holds"
+            )
+    return content if isinstance(content, dict) else {}
 
 
 def check_trainable(folder: Path, teachers: list[Path]) -> None:

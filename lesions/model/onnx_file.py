@@ -36,7 +36,7 @@ def check_export(folder: Path) -> Path:
     if not file.is_file():
         raise InputError(f"{folder} has no {ONNX_FILE}: {what_next}")
     try:
-        recorded = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+        recorded = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
     except DecodeError as error:
         raise InputError(f"{file} can't be read ({error}): {what_next} again") from error
     if recorded.get(WEIGHTS_HASH) != weights_hash(folder):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from lesions.model.loading import read_config
+from lesions.model.loading import read_config, usable
 from lesions.model.onnx_file import check_export
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class OnnxClassifier:
     """The ONNX file of a model folder, with the part of a transformers model's interface that prediction uses."""
 
     def __init__(self, folder: Path) -> None:
-        self.session = open_session(check_export(folder))
+        file = check_export(folder)
+        with usable(file):
+            self.session = open_session(file)
         self.config = read_config(folder)
         self.note_features: Callable[[torch.Tensor], object] = lambda features: None
 

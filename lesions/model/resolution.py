@@ -22,7 +22,7 @@ def image_side(processor: BaseImageProcessor) -> int:
     """Side in pixels of the square image that the model sees."""
     size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
     if size.height != size.width or not size.height:
-        raise InputError(f"the model's preprocessing must give square images, not {size}")
+        raise InputError(f"the model's preprocessing must give square images, not {size.width} x {size.height}")
     return size.height
 
 

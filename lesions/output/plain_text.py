@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"  # with line ends, escapes, and turned text
-FORMULA = re.compile(r"[=+\-@]")
+FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # some spreadsheets take the wide signs too
+BLOCK = re.compile(r"([#>~+*=_\[-]|\d+(?=[.)]( |$)))")  # what begins a heading, list, rule, code or link in Markdown
 
 
 def for_markdown(content: Any) -> Any:
@@ -18,8 +19,12 @@ def for_markdown(content: Any) -> Any:
         return [for_markdown(value) for value in content]
     if not isinstance(content, str):
         return content
-    text = one_line(content).replace("`", "'").replace("|", "\\|").replace("](", "]\\(")
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    text = re.sub(r"^ +", " ", one_line(content))  # four blanks would begin code
+    text = text.replace("`", "'").replace("|", "\\|").replace("](", "]\\(").replace("&", "&amp;").replace("<", "&lt;")
+    if begins := BLOCK.match(text.lstrip()):
+        number = begins[1] if begins[1].isdigit() else ""
+        text = f"{number}\\{text.lstrip().removeprefix(number)}"
+    return text
 
 
 def escaped(text: str) -> str:

@@ -63,12 +63,11 @@ def _coverage(report: dict[str, Any]) -> str:
     return next((format_metric(level["coverage"]) for level in levels if level["level"] == 0.9), "-")
 
 
-def earlier_model(comparison: dict[str, Any] | None, weights: str) -> list[Section]:
+def earlier_model(comparison: dict[str, Any], weights: str) -> list[Section]:
     """The paired difference between the model of these `weights` and the one that `comparison`, comparison.json of
     evaluate_model.py, compares it with; nothing if it compares others."""
-    compared = (comparison or {}).get("compared", [])
-    found = next((each for each in compared if each.get("weights_sha256") == weights), None)
-    if comparison is None or found is None:
+    found = next((each for each in comparison["compared"] if each.get("weights_sha256") == weights), None)
+    if found is None:
         return []
     text = (
         f"This model and {comparison['first']['model']} on the same {count_images(comparison)} of split "

@@ -41,6 +41,7 @@ class LesionTrainingArguments(TrainingArguments):
     # None: as `accelerate launch` says, or bfloat16 on a machine that is fast in it. The flag may stand alone.
     bf16: bool | None = field(default=None, metadata={"nargs": "?", "const": True})
     fp16: bool = False
+    tf32: bool | None = field(default=None, metadata={"nargs": "?", "const": True})
     use_cpu: bool = not torch.accelerator.is_available()  # otherwise transformers refuses bf16 on a CPU
     dataloader_multiprocessing_context: str | None = None
     dataloader_pin_memory: bool = torch.cuda.is_available()  # otherwise torch warns that no memory can be pinned
@@ -56,6 +57,8 @@ class LesionTrainingArguments(TrainingArguments):
             self.greater_is_better = metric.better == "higher"  # the Trainer knows losses alone
         if sys.platform == "linux" and self.dataloader_num_workers and not self.dataloader_multiprocessing_context:
             self.dataloader_multiprocessing_context = "fork"  # workers share the kept images: see LesionImages
+        if self.torch_compile and self.tf32 is None:
+            self.tf32 = False  # otherwise transformers would turn it on, for evaluations too
         super().__post_init__()
 
     def _choose_precision(self, launched: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -13,7 +14,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from lesions.faults import InputError
 from lesions.model.inputs import LesionImages
+from lesions.training.saved.checkpoints import best_of
 
 SHOWN = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro", "log_loss")
 
@@ -92,7 +95,29 @@ class Clock(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
     ) -> None:
-        self.started = time.monotonic() - (state.log_history[-1]["seconds"] if state.log_history else 0)
+        self.started = time.monotonic() - (state.log_history[-1].get("seconds", 0) if state.log_history else 0)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any) -> None:
         state.log_history[-1]["seconds"] = time.monotonic() - self.started
+
+
+class Continued(TrainerCallback):
+    """Makes sure that a training goes on from its checkpoint, and that it can load its best one at the end.
+
+    The checkpoint names its best one by the path that the run had then. The Trainer would drop one that lies elsewhere
+    by now, and end with the last weights.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **options: Any
+    ) -> None:
+        if state.global_step > state.max_steps:
+            raise InputError(
+                f"{self.checkpoint} has {state.global_step} steps behind it; this training has {state.max_steps} in "
+                "all. Repeat the options that it was made with, or give it as --model to start a new run"
+            )
+        best = best_of(self.checkpoint)
+        state.best_model_checkpoint = str(best) if best else None

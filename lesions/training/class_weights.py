@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from math import inf
 
 from lesions.faults import InputError
 
@@ -30,7 +31,7 @@ def class_weights(scheme: str | dict[str, float], counts: dict[str, int]) -> dic
     `counts` holds the images of each diagnosis in the training split; none may be 0. Raises InputError.
     """
     if isinstance(scheme, dict):
-        if set(scheme) != set(counts) or not all(isinstance(w, (int, float)) and w > 0 for w in scheme.values()):
+        if set(scheme) != set(counts) or not all(isinstance(w, (int, float)) and 0 < w < inf for w in scheme.values()):
             raise InputError(f"class_weights needs one positive number for each of {', '.join(counts)}; got {scheme}")
         raw = {name: float(scheme[name]) for name in counts}
     elif scheme in SCHEMES:

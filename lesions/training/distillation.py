@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 
 from lesions.faults import InputError
+from lesions.model.inputs import levels_of
 from lesions.model.loading import ON_CPU, load_for_prediction, load_processor
 from lesions.model.resolution import image_side
 
@@ -43,8 +44,10 @@ class Teacher(nn.Module):
         # A teacher that interpolates its positions is better and faster on small images than on enlarged ones. Images
         # larger than its own are shrunk for every teacher, for the same two reasons.
         self.takes_small = "interpolate_pos_encoding" in signature(self.model.forward).parameters
-        student, teacher = (_mean_and_std(one) for one in (normalized_by, processor))
-        scale, offset = student[1] / teacher[1], (student[0] - teacher[0]) / teacher[1]
+        # Both normalize a level of a color to a linear function of it: black and white tell which.
+        student, teacher = (torch.from_numpy(levels_of(one)[[0, -1]]) for one in (normalized_by, processor))
+        scale = (teacher[1] - teacher[0]) / (student[1] - student[0])
+        offset = teacher[0] - student[0] * scale
         self.register_buffer("scale", scale[:, None, None])
         self.register_buffer("offset", offset[:, None, None])
 
@@ -67,12 +70,6 @@ class Teachers(nn.ModuleList):
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         answers = torch.stack([teacher(pixel_values).log_softmax(-1) for teacher in self])
         return answers.logsumexp(0) - math.log(len(self))
-
-
-def _mean_and_std(processor: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    if not processor.do_normalize:
-        return torch.zeros(3), torch.ones(3)
-    return torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
-from transformers import Trainer
+from transformers import Trainer, get_scheduler
 from transformers.integrations import get_available_reporting_integrations
 
 from lesions.faults import Faults
@@ -25,6 +26,8 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("side", "per_device_train_batch_size", "per_device_eval_batch_size"), (1, inf)),
     **dict.fromkeys(("gradient_accumulation_steps",), (1, inf)),
     **dict.fromkeys(("low_side", "low_epochs", "learning_rate", "weight_decay", "dataloader_num_workers"), (0, inf)),
+    **dict.fromkeys(("warmup_steps", "max_grad_norm"), (0, inf)),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
     "distillation_temperature": (1e-3, inf),
 }
 # What the Trainer would do with other values, and this training can't live with.
@@ -69,12 +72,27 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
     if options.base_model and (fault := _what_is_wrong_with_id(options.base_model)):
         refuse("base_model", fault)
     for tracker in set(training.report_to) - set(get_available_reporting_integrations()):
-        refuse("report_to", f"the package of {tracker} is not installed, or there is no such tracker")
+        refuse("report_to", f"{tracker} is not a tracker that transformers knows, or its package is not installed")
+    if training.accelerator_config.split_batches:
+        faults.add("option that can't work", "--accelerator_config split_batches: give the batch of one process")
+    if training.tf32:
+        refuse("tf32", "evaluations are in float32; to train faster, give --bf16")
+    parameter = torch.nn.Parameter(torch.zeros(1))
     try:
-        Trainer.get_optimizer_cls_and_kwargs(training)
-    except (ImportError, ValueError) as error:
-        refuse("optim", str(error).splitlines()[0])
+        kind, more = Trainer.get_optimizer_cls_and_kwargs(training)
+        optimizer = kind([parameter], **more)
+    except Exception as error:  # of whatever package the optimizer comes from
+        refuse("optim", _reason(error))
+    else:
+        try:
+            get_scheduler(training.lr_scheduler_type, optimizer, 1, 10, training.lr_scheduler_kwargs)
+        except Exception as error:  # a missing or a wrong argument of the schedule
+            refuse("lr_scheduler_type", _reason(error))
     faults.raise_if_any("change them on the command line or in the recipe")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _what_is_wrong_with_id(name: str) -> str | None:

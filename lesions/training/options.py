@@ -205,7 +205,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"there is no recipe {path}") from error
+        raise InputError(f"the recipe {path} does not exist; the folder recipes has some") from error
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe {path} is not a YAML file: {error}") from error
     if not isinstance(recipe, dict):

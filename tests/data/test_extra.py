@@ -173,7 +173,7 @@ def test_faults_of_extra_sets(source: Path, tmp_path: Path) -> None:  # noqa: F8
     assert "is not NAME=DIR" in error(None, "--extra_train", "test=x")
     assert "no lesion is in this share" in error(None, "--extra_test", f"few={folder}@0.01")
     assert "give the set another name" in error(None, "--extra_test", f"HAM10000={folder}")
-    assert "there is no folder nowhere" in error(None, "--extra_train", "other=nowhere")
+    assert "the folder nowhere does not exist" in error(None, "--extra_train", "other=nowhere")
     assert not output.exists()
 
 

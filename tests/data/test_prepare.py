@@ -196,7 +196,7 @@ def test_equal_copies_are_one_image_and_unequal_ones_a_fault(source: Path, tmp_p
 
 
 def test_wrong_source_says_what_to_give(tmp_path: Path) -> None:
-    assert "there is no folder" in prepare_data("nowhere", "x", check=2)
+    assert "the folder nowhere does not exist" in prepare_data("nowhere", "x", check=2)
     assert "no HAM10000_metadata.csv" in prepare_data(tmp_path, "x", check=2)
 
 

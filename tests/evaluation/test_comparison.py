@@ -110,3 +110,13 @@ def test_refuses_what_was_measured_on_other_data(runs: tuple[Path, Path], tmp_pa
     truth = runs[1] / "evaluation" / "ground_truth.csv"
     truth.write_text(truth.read_text().replace(",mel", ",nv", 1))
     assert "other images, or other diagnoses" in error(runs[1])
+
+
+def test_results_of_other_weights_than_those_beside_them_are_not_compared(
+    run: Path, copy: Path, tmp_path: Path
+) -> None:
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    (copy / "evaluation" / "metrics.json").write_text(json.dumps(report | {"weights_sha256": "0" * 64}))
+    comparing = ("evaluate_model.py", "--compare", run, copy, "--output", tmp_path / "out")
+    error = command(*comparing, check=2).stderr
+    assert "measured with other weights than lie there now" in error and str(copy) in error

@@ -12,12 +12,22 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import command
+from conftest import RELEASE, command
 from datasets import load_dataset
 from in_process import in_process
 from PIL import Image
-from transformers import AutoImageProcessor, pipeline
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoImageProcessor,
+    PreTrainedConfig,
+    ResNetConfig,
+    ResNetForImageClassification,
+    SwinConfig,
+    SwinForImageClassification,
+    pipeline,
+)
 
+from lesions.data.sources.sample import draw_lesion
 from lesions.diagnoses import CODES, isic_order
 from lesions.evaluation.limits.fitting import store_limits
 from lesions.ground_truth import read_predictions
@@ -101,6 +111,26 @@ def test_the_claim_of_the_same_probabilities_ends_where_the_documentation_says(
     assert np.abs(theirs[0] - ours).max() < 1e-4 and np.abs(theirs[1] - ours).max() > 1e-2
 
 
+@pytest.mark.parametrize(("backend", "least", "most"), [(None, 1e-4, 5e-3), ("pil", 0, 1e-4)])
+def test_with_torchvision_pipeline_resizes_otherwise_unless_it_is_told_not_to(
+    backend: str | None, least: float, most: float, tmp_path: Path
+) -> None:
+    """Measured on these images: a probability differs by up to 1.2e-3, and with backend="pil" by 6e-8."""
+    pytest.importorskip("torchvision", reason="only torchvision resizes otherwise")
+    for number, code in enumerate(CODES):
+        draw_lesion(code, number, view=0, zoom=6).resize((600, 450)).save(tmp_path / f"{code}.png")
+    in_process("evaluate_model.py", "--model", RELEASE, "--images", tmp_path, "--output", tmp_path / "out")
+    expected, names = read_predictions(tmp_path / "out" / "predictions.csv", CODES)
+    how = {"image_processor": AutoImageProcessor.from_pretrained(RELEASE, backend=backend)} if backend else {}
+    classify = pipeline("image-classification", model=str(RELEASE), **how)
+    answers = [
+        {answer["label"]: answer["score"] for answer in classify(str(tmp_path / f"{name}.png"), top_k=7)}
+        for name in names
+    ]
+    difference = np.abs(np.array([[each[code] for code in CODES] for each in answers]) - expected).max()
+    assert least <= difference < most
+
+
 def test_the_trainers_evaluation_gives_the_same_probabilities(
     run: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
 ) -> None:
@@ -182,7 +212,7 @@ def test_one_image_gets_an_answer_that_a_person_can_read(
     assert "not a diagnosis" in shown
     address = command("evaluate_model.py", "--model", run, "--images", "https://example.org/a.jpg", check=2).stderr
     assert "download the image" in address
-    assert "no file or folder" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
+    assert "x.jpg does not exist" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
 
 
 def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictions: pd.DataFrame, test_rows) -> None:
@@ -304,7 +334,7 @@ def test_malignant_labels_that_the_user_names_decide_the_answer(copy: Path, samp
     probabilities = read_predictions(tmp_path / "out" / "predictions.csv", CODES)[0]
     together = 100 * (probabilities[0, CODES.index("nv")] + probabilities[0, CODES.index("mel")])
     assert f"Malignant? {together:.1f} % together for mel, nv. No yes or no" in named
-    assert "no such label" in in_process(*asking, "--malignant", "scc", check=2).stderr
+    assert "scc: not among the labels" in in_process(*asking, "--malignant", "scc", check=2).stderr
     measuring = ("evaluate_model.py", "--model", copy, "--dataset", sample, "--output", tmp_path / "measured")
     in_process(*measuring, "--malignant", "nv", "mel")
     report = json.loads((tmp_path / "measured" / "metrics.json").read_text())
@@ -339,3 +369,50 @@ def test_the_familiarity_of_another_model_is_refused_before_the_work(copy: Path,
     options = ("--dataset", sample, "--output", tmp_path / "out")
     assert "is of another model" in in_process("evaluate_model.py", "--model", copy, *options, check=2).stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (ResNetForImageClassification, ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])),
+        (
+            SwinForImageClassification,
+            SwinConfig(image_size=64, patch_size=4, embed_dim=8, depths=[1], num_heads=[2], window_size=4),
+        ),
+    ],
+)
+def test_maps_of_a_model_without_attention_between_all_patches_are_refused_before_the_work(
+    kind: type, config: PreTrainedConfig, copy: Path, sample: Path, tmp_path: Path
+) -> None:
+    labels = json.loads((copy / "config.json").read_text())["id2label"]
+    config.id2label = {int(number): label for number, label in labels.items()}
+    kind(config).save_pretrained(tmp_path / "model")
+    shutil.copy(copy / "preprocessor_config.json", tmp_path / "model")
+    measuring = ("evaluate_model.py", "--model", tmp_path / "model", "--dataset", sample, "--maps")
+    error = in_process(*measuring, check=2).stderr
+    assert "--maps needs attention between all patches" in error and "predicting" not in error
+    assert not (tmp_path / "model" / "evaluation").exists()
+
+
+@pytest.mark.parametrize("option", [("--maps",), ("--by_lesion",), ("--tta", "flips"), ("--robustness", "0")])
+def test_what_needs_a_ground_truth_is_refused_without_one(option: tuple[str, ...]) -> None:
+    error = in_process("evaluate_model.py", "--model", "x", "--images", "x", *option, check=2).stderr
+    assert "they need --dataset or --ground_truth" in error
+
+
+def test_weights_that_change_while_they_are_measured_are_an_error(
+    copy: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a running training do, whenever it finds better ones."""
+    before = (copy / "evaluation" / "metrics.json").read_bytes()
+    (copy / "training.json").unlink()
+
+    def save_others(*_: object) -> dict:
+        tensors = load_file(copy / "model.safetensors")
+        save_file({name: values + 1 for name, values in tensors.items()}, copy / "model.safetensors", {"format": "pt"})
+        return {}
+
+    monkeypatch.setattr("lesions.evaluation.measure._measure_more", save_others)
+    error = in_process("evaluate_model.py", "--model", copy, "--dataset", sample, check=2).stderr
+    assert "changed while they were measured" in error
+    assert (copy / "evaluation" / "metrics.json").read_bytes() == before

@@ -32,6 +32,11 @@ def test_distance_by_hand(tmp_path: Path) -> None:
     (tmp_path / FAMILIARITY).write_bytes(b"no tensors")
     with pytest.raises(InputError, match="is broken"):
         Familiarity.load(tmp_path)
+    wide, point, nan = np.zeros((2, 3), np.float32), np.float32(1), np.full(2, np.nan, np.float32)
+    for whitening, center in ((wide, wide[0]), (wide, np.array(point)), (np.eye(2, dtype=np.float32), nan)):
+        Familiarity(whitening, center).save(tmp_path)
+        with pytest.raises(InputError, match="is broken: shapes "):
+            Familiarity.load(tmp_path)
 
 
 def test_the_command_stores_what_training_stored(run: Path, copy: Path, sample: Path) -> None:
@@ -51,6 +56,11 @@ def test_the_command_stores_what_training_stored(run: Path, copy: Path, sample: 
     assert np.array_equal(Familiarity.load(copy).whitening, familiarity.whitening)
     broken = command("-m", "lesions.evaluation.limits", sample, "--dataset", sample, check=2).stderr
     assert "not a run folder" in broken
+    limits = ("-m", "lesions.evaluation.limits", copy, "--dataset", sample)
+    assert "--batch_size must be at least 1" in command(*limits, "--batch_size", 0, check=2).stderr
+    (copy / "training.json").write_text(json.dumps({**again, "weights_sha256": "0" * 64}))
+    measuring = ("evaluate_model.py", "--model", copy, "--dataset", sample)
+    assert "is about other weights than those that lie beside it" in command(*measuring, check=2).stderr
 
 
 def test_metrics_json_and_report_say_how_far_they_hold(run: Path) -> None:

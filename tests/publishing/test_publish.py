@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import command
+from conftest import RELEASE, command
 from datasets import load_dataset
 from hub_server import READ_ONLY_TOKEN, HubServer, Repository
 from huggingface_hub import parse_eval_result_entries
@@ -196,6 +196,26 @@ def test_metrics_of_other_weights_are_left_out_of_card_and_push(
     files = hub.repositories["you/lesions"].files
     assert not any("evaluation" in name for name in files) and b"## Results" not in files["README.md"]
     assert b"model-index" not in files["README.md"]
+
+
+def test_nothing_about_other_weights_is_pushed(run: Path, hub: HubServer, hub_environment: dict[str, str]) -> None:
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    report |= {"dataset": "you/ham10000", "weights_sha256": "0" * 64}
+    (run / "evaluation" / "metrics.json").write_text(json.dumps(report))
+    compared = {"n_images": 9, "n_lesions": 9, "split": "test", "first": {"model": "old", "metrics": {}}}
+    about = {"model": "x", "weights_sha256": "0" * 64, "differences": {}}
+    for name, content in (
+        ("comparison/comparison.json", json.dumps({**compared, "compared": [about]})),
+        (".eval_results/test.yaml", "- value: 1"),
+    ):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text(content)
+    push(run, hub_environment)
+    assert not {"comparison/comparison.json", ".eval_results/test.yaml"} & hub.repositories["you/lesions"].files.keys()
+
+    (run / "model.safetensors").write_bytes(RELEASE.joinpath("model.safetensors").read_bytes())
+    error = push(run, hub_environment, check=2).stderr
+    assert "training.json is about other weights than those that lie beside it now" in error
 
 
 @pytest.mark.parametrize("name", ["../../../../evil.json", "a/../../../../../evil.json", "/tmp/evil.json"])

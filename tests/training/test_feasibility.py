@@ -30,7 +30,7 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
     )
     for part in (
         "metric_for_best_model auc: choose one of loss, accuracy, balanced_accuracy",
-        "the package of wandbb is not installed, or there is no such tracker",
+        "wandbb is not a tracker that transformers knows, or its package is not installed",
         "--optim adamw_8bit: ",
         "--mixing 1.5: give a number from 0 to 1",
         "--remove_unused_columns True: the images would be removed",
@@ -53,6 +53,12 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         (("--eval_strategy", "no"), "these options can't be used together"),
         (("--push_to_hub",), "--push_to_hub needs --hub_model_id"),
         (("--num_train_epochs", 0), "--num_train_epochs 0.0: nothing would be trained"),
+        (("--adam_beta1", 1.5), "--optim adamw_torch_fused: Invalid beta parameter"),
+        (("--lr_scheduler_type", "cosine_with_min_lr"), "--lr_scheduler_type "),
+        (("--lr_scheduler_kwargs", '{"nonsense": 1}'), "--lr_scheduler_type "),
+        (("--seed", -1), "--seed -1: give a number from 0"),
+        (("--max_grad_norm", "nan"), "--max_grad_norm nan: give a number"),
+        (("--accelerator_config", '{"split_batches": true}'), "split_batches: give the batch of one process"),
         (("--fp16", "--use_cpu"), "float16 needs a GPU"),
     ],
 )

@@ -198,3 +198,16 @@ def test_a_cnn_can_teach_and_sees_small_images_enlarged(run: Path, tmp_path: Pat
     large = interpolate(small, size=(teacher.side, teacher.side), mode="bilinear", antialias=True)
     assert teacher.side > 32 and torch.equal(teacher(small), teacher(large))
     assert not teacher.model.training  # its batch norm answers with what it learnt
+
+
+@pytest.mark.parametrize("options", [{}, {"rescale_factor": 1 / 127.5}, {"do_normalize": False}, {"include_top": True}])
+def test_a_teacher_gets_the_images_as_its_own_preprocessing_makes_them(options: dict, tmp_path: Path) -> None:
+    config = EfficientNetConfig(width_coefficient=0.1, hidden_dim=128, image_size=64, id2label=dict(enumerate(LABELS)))
+    EfficientNetForImageClassification(config).save_pretrained(tmp_path)
+    size = {"size": {"height": 64, "width": 64}, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    EfficientNetImageProcessor(**size, **{"include_top": False, **options}).save_pretrained(tmp_path)
+    student, processor = load_processor(DEMO), load_processor(tmp_path)
+    teacher = Teacher(tmp_path, LABELS, student)
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    seen, own = (torch.from_numpy(one(pixels, return_tensors="np")["pixel_values"]) for one in (student, processor))
+    assert torch.allclose(seen * teacher.scale + teacher.offset, own, atol=1e-5)

@@ -16,7 +16,8 @@ from conftest import ROOT
 from in_process import in_process
 from safetensors.torch import load_file
 
-from lesions.training.saved.checkpoints import find_checkpoints, last_whole_checkpoint, what_is_broken
+from lesions.seen_images import SeenImages, read_seen, write_seen
+from lesions.training.saved.checkpoints import best_of, find_checkpoints, last_whole_checkpoint, what_is_broken
 
 # Mixing, smaller images at first and a rate a layer: all that a resume has to bring back.
 OPTIONS = ("--mixing", "0.5", "--low_side", "48", "--low_epochs", "1", "--layer_decay", "0.9", "--seed", "7")
@@ -88,6 +89,16 @@ def test_a_truncated_checkpoint_is_passed_over(
         (latest / name).rename(run / "aside")
         assert what_is_broken(latest).startswith(name.split(".")[0])
         (run / "aside").rename(latest / name)
+    state = json.loads((latest / "trainer_state.json").read_text())
+    for change in ({"global_step": 5}, {"log_history": None}, {"epoch": "x"}, {"unknown": 1}, {"max_steps": {}}):
+        (latest / "trainer_state.json").write_text(json.dumps({**state, **change}))
+        assert what_is_broken(latest).startswith("trainer_state.json")
+    (latest / "trainer_state.json").write_text(json.dumps(state))
+    best = best_of(latest)
+    if best.name != latest.name:
+        (best / "model.safetensors").rename(run / "aside")
+        assert f"its best one, {best}, is not whole: no weights" in what_is_broken(latest)
+        (run / "aside").rename(best / "model.safetensors")
     for name in ("model.safetensors", "optimizer.pt", "trainer_state.json", "rng_state.pth", "config.json"):
         content = (latest / name).read_bytes()
         (latest / name).write_bytes(content[: len(content) // 2])
@@ -144,6 +155,53 @@ def test_a_checkpoint_is_continued_in_a_new_folder_or_its_own_and_never_over_oth
     (checkpoint / "config.json").write_text(json.dumps(config))
     assert "distinguishes akiec, bcc, bkl, df, mel, nv; the data set" in in_process(*given, check=2).stderr
     assert not (tmp_path / "newer").exists()
+
+
+@pytest.mark.parametrize("length", [("--num_train_epochs", 3), STEPS])
+def test_a_run_that_was_killed_after_its_last_step_and_moved_ends_with_its_best_weights(
+    length: tuple[object, ...], sample: Path, tmp_path: Path
+) -> None:
+    """The best is here the one that has learned least, so that the last is not the best."""
+    (tmp_path / "before").mkdir()
+    given = ("--dataset", sample, *length, "--metric_for_best_model", "accuracy", "--greater_is_better", "false",
+             "--save_total_limit", 9)  # fmt: skip
+    in_process("train.py", "recipes/demo.yaml", *given, "--output_dir", tmp_path / "before" / "run")
+    run = (tmp_path / "before" / "run").rename(tmp_path / "run")
+    record = json.loads((run / "training.json").read_text())
+    (run / "training.json").write_text(json.dumps(record | {"status": "running"}))
+    best, last = record["best"]["step"], record["steps"]
+    assert best_of(run / f"checkpoint-{last}") == run / f"checkpoint-{best}" and best < last
+    expected = load_file(run / "model.safetensors")
+    (run / "model.safetensors").unlink()  # killed after the last step
+    in_process("train.py", "recipes/demo.yaml", *given, "--output_dir", run)
+    again = json.loads((run / "training.json").read_text())
+    assert (again["best"]["step"], again["steps"]) == (best, last) and again["weights_sha256"] == record[
+        "weights_sha256"
+    ]
+    assert all(values.equal(expected[name]) for name, values in load_file(run / "model.safetensors").items())
+
+
+def test_a_checkpoint_is_not_continued_with_other_steps_images_or_teachers(
+    whole: Path, sample: Path, tmp_path: Path
+) -> None:
+    new, from_ten = tmp_path / "new", ("--resume_from_checkpoint", str(whole / "checkpoint-10"))
+    error = in_process(*arguments(new, sample, *from_ten, "--per_device_train_batch_size", "64"), check=2).stderr
+    assert "whole_batch: 32 there, 64 now" in error and not new.exists()
+
+    lone = shutil.copytree(whole / "checkpoint-10", tmp_path / "lone" / "checkpoint-10")
+    given = arguments(new, sample, "--resume_from_checkpoint", str(lone), "--max_steps", "5")
+    assert "has 10 steps behind it; this training has 5 in all" in in_process(*given, check=2).stderr
+
+    images, teachers = read_seen(whole), {"teacher_weights": ["0" * 64]}
+    other = SeenImages(frozenset(list(images.contents)[1:]), images.ids, images.cases, images.diagnoses)
+    record = json.loads((whole / "training.json").read_text())
+    run = shutil.copytree(whole, tmp_path / "run")
+    for change, seen, reason in (
+        ({}, other, "the same ids, but other contents"), (teachers, images, "teacher_weights: ['000"),
+    ):  # fmt: skip
+        (run / "training.json").write_text(json.dumps({**record, "status": "running", **change}))
+        write_seen(run, seen)
+        assert reason in in_process(*arguments(run, sample), check=2).stderr
 
 
 def test_a_run_that_keeps_no_optimizer_state_says_so_before_it_trains(sample: Path, tmp_path: Path) -> None:

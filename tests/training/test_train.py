@@ -148,7 +148,7 @@ def test_a_hub_id_out_of_reach_says_how_to_give_a_folder(option: str, sample: Pa
     error = command(
         "train.py", "recipes/demo.yaml", *options, "--output_dir", tmp_path / "run", check=2, **environment
     ).stderr
-    assert "there is no folder nobody/nothing" in error and "hf download" in error
+    assert "nobody/nothing is not a folder, and" in error and "hf download" in error
     assert not (tmp_path / "run").exists()
 
 

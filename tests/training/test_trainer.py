@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from transformers import TrainerControl, TrainerState
 
-from lesions.faults import InputError
+from lesions.faults import InputError, without_worker
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import load_for_training, load_processor
 from lesions.training.arguments import PRECISIONS, LesionTrainingArguments
@@ -222,7 +222,7 @@ def test_class_weights() -> None:
     assert own["mel"] == pytest.approx(3 * own["nv"])
     for weights in (balanced, own):
         assert np.average(list(weights.values()), weights=list(counts.values())) == pytest.approx(1)
-    for wrong in ("heavy", {"nv": 1}, {"nv": 1, "mel": -1}):
+    for wrong in ("heavy", {"nv": 1}, {"nv": 1, "mel": -1}, {"nv": 1, "mel": float("inf")}):
         with pytest.raises(InputError):
             class_weights(wrong, counts)
 
@@ -246,3 +246,18 @@ def test_a_plain_vit_trains_through_the_auto_class(tmp_path: Path, sample: Path)
     in_process("train.py", "recipes/demo.yaml", "--model", model, "--dataset", sample, "--output_dir", tmp_path / "run",
             "--max_steps", 2)  # fmt: skip
     assert json.loads((tmp_path / "run" / "config.json").read_text())["model_type"] == "vit"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("error", [KeyError("image"), OSError("cut off"), MemoryError()])
+def test_an_image_that_can_not_be_read_is_named_and_nothing_else_is_shown(workers: int, error: Exception, rows) -> None:
+    def break_off(*_: object, **__: object) -> None:
+        raise error
+
+    images = LesionImages(rows["train"].select(range(4)), load_processor(DEMO))
+    images.processor = break_off
+    with pytest.raises(InputError) as raised:
+        next(iter(DataLoader(images, 2, num_workers=workers, collate_fn=collate)))
+    shown = without_worker(str(raised.value))
+    name, reason = rows["train"][0]["image_id"], f"{type(error).__name__}: {error}"
+    assert shown == f"the image {name} can't be read ({reason}); make the data set again"

@@ -74,8 +74,9 @@ def open_source(
         return
     folder = _archive(name, cache) if name in ARCHIVES else Path(name)
     if not folder.is_dir():
+        missing = f"unpack the file {folder}" if folder.is_file() else f"the folder {folder} does not exist"
         raise InputError(
-            f"{'unpack the file' if folder.is_file() else 'there is no folder'} {folder}: --source takes a folder with "
+            f"{missing}: --source takes a folder with "
             "HAM10000_metadata.csv, or the ISIC Archive's metadata.csv, and the images anywhere below it, or with a "
             f"folder of images for each diagnosis; {', '.join(ARCHIVES)}; {HUB}REPO; or `{SAMPLE}` for the built-in "
             "synthetic lesions"

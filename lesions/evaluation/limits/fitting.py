@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lesions.faults import InputError, exits_cleanly
 from lesions.options import OptionParser
+from lesions.output.places import alone
 
 SAMPLED = 600  # training images of each diagnosis, at most, that familiarity is fitted on
 
@@ -83,6 +84,9 @@ def main() -> None:
     parser = OptionParser(LimitsOptions, prog="python -m lesions.evaluation.limits", description=__doc__)
     parser.add_argument("run", type=Path, help="the folder of a finished run of train.py")
     options, rest = parser.parse()
-    store_limits(rest.run, options.dataset, options.batch_size, options.malignant)
+    if options.batch_size < 1:
+        parser.error("--batch_size must be at least 1")
+    with alone(rest.run):  # a training that still runs would write the same file
+        store_limits(rest.run, options.dataset, options.batch_size, options.malignant)
     print(f"{rest.run} holds its limits. Next:")
     print(f"  python evaluate_model.py --model {rest.run} --dataset {options.dataset} --split test")

@@ -5,7 +5,25 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from lesions.faults import InputError
+from lesions.output.files import Number, check_form
+
+STATE = "trainer_state.json"
+
+
+class State(TypedDict):
+    """What a continued training relies on of STATE. Its log may hold NaN, such as a gradient in float16."""
+
+    global_step: Annotated[int, Field(ge=1)]
+    max_steps: int
+    epoch: Number
+    best_model_checkpoint: str | None
+    log_history: list[dict[str, Any]]
 
 
 def find_checkpoints(run: Path) -> list[Path]:
@@ -21,10 +39,10 @@ def what_is_broken(checkpoint: Path) -> str | None:
     """
     from safetensors import SafetensorError, safe_open
 
-    for name in ("trainer_state.json", "config.json"):  # the first is saved last
+    for name, read in ((STATE, _read_state), ("config.json", read_dictionary)):  # the first is saved last
         try:
-            read_dictionary(checkpoint / name)
-        except (OSError, ValueError) as error:
+            read(checkpoint / name)
+        except (OSError, ValueError, TypeError, InputError) as error:
             return f"{name}: {error}"
     weights = list(checkpoint.glob("*.safetensors"))
     for path in weights:
@@ -42,9 +60,34 @@ def what_is_broken(checkpoint: Path) -> str | None:
         return f"{', '.join(sorted(broken))}: not whole"
     if not weights and not parts:
         return "no weights"
-    needed = ["scheduler.pt", "rng_state*.pth", *([] if parts else ["optimizer.pt"])]
+    needed = ["scheduler.pt", "rng_state*.pth", "optimizer*" if parts else "optimizer.pt"]
     missing = [name for name in needed if not any(checkpoint.glob(name))]
-    return f"{', '.join(missing)}: missing" if missing else None
+    if missing:
+        return f"{', '.join(missing)}: missing"
+    best = best_of(checkpoint)  # it is loaded at the end
+    fault = what_is_broken(best) if best and best.name != checkpoint.name else None
+    return f"its best one, {best}, is not whole: {fault}" if fault else None
+
+
+def best_of(checkpoint: Path) -> Path | None:
+    """The best checkpoint so far of the run of `checkpoint`, wherever it lies by now; None if it chooses none."""
+    recorded = read_dictionary(checkpoint / STATE)["best_model_checkpoint"]
+    if recorded is None:
+        return None
+    beside = checkpoint.resolve().with_name(Path(recorded).name)
+    return beside if beside.is_dir() else Path(recorded)
+
+
+def _read_state(path: Path) -> None:
+    """Raises OSError, ValueError, TypeError or InputError unless transformers can read STATE from `path`."""
+    from transformers import TrainerState
+
+    state = read_dictionary(path)
+    check_form(state, State, "not what a training saves")
+    TrainerState(**state)  # takes no other keys
+    number = path.parent.name.removeprefix("checkpoint-")
+    if number.isdigit() and int(number) != state["global_step"]:
+        raise ValueError(f"of step {state['global_step']}")
 
 
 def read_dictionary(path: Path) -> dict[str, Any]:

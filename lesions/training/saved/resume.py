@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesions.dataset import dataset_fingerprint, split_fingerprints
 from lesions.faults import Faults, InputError
 from lesions.hub import public_name
-from lesions.run_folder import RECORD, record_of
+from lesions.run_folder import RECORD, record_of, weights_of
+from lesions.seen_images import SeenImages, read_seen
 from lesions.training.saved.checkpoints import last_whole_checkpoint, read_dictionary, what_is_broken
 
 if TYPE_CHECKING:
+    from datasets import DatasetDict
+
     from lesions.training.arguments import LesionTrainingArguments
     from lesions.training.options import TrainOptions
 
@@ -30,6 +34,7 @@ DECISIVE = (
 )
 # How the images of a step, `whole_batch`, are divided over processes and time changes no weight but by rounding.
 RECORDED = (*DECISIVE, "per_device_train_batch_size", "gradient_accumulation_steps")
+DATA = ("dataset_fingerprint", "train_fingerprint", "teacher_weights")  # what else decides, besides the images
 
 
 def describe_settings(options: TrainOptions, training: LesionTrainingArguments) -> dict[str, Any]:
@@ -41,11 +46,26 @@ def describe_settings(options: TrainOptions, training: LesionTrainingArguments) 
     return {name: value for name in RECORDED if (value := given.get(name)) is not None}
 
 
-def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any], labels: list[str]) -> str | None:
+def identify(
+    options: TrainOptions, training: LesionTrainingArguments, dataset: DatasetDict, teachers: list[Path]
+) -> dict[str, Any]:
+    """What a continued run must repeat: its data, the weights in the folders of its `teachers`, and its settings."""
+    return {
+        "dataset_fingerprint": dataset_fingerprint(dataset),
+        "train_fingerprint": split_fingerprints(dataset)["train"],
+        "teacher_weights": [weights_of(folder) for folder in teachers] or None,
+        "settings": describe_settings(options, training),
+    }
+
+
+def find_checkpoint(
+    training: LesionTrainingArguments, identity: dict[str, Any], labels: list[str], seen: SeenImages
+) -> str | None:
     """The checkpoint to continue; None to start a new run.
 
-    A folder that holds an unfinished run with the same `identity` (settings and data) is always continued.
-    Raises InputError if `output_dir` holds anything else, or if the given checkpoint can't be continued.
+    A folder that holds an unfinished run with the same `identity` (settings and data) is always continued, on the same
+    images, which `seen` holds. Raises InputError if `output_dir` holds anything else, or if the given checkpoint can't
+    be continued.
     """
     output, asked = Path(training.output_dir), training.resume_from_checkpoint
     if training.save_only_model:
@@ -57,12 +77,19 @@ def find_checkpoint(training: LesionTrainingArguments, identity: dict[str, Any],
         if files and Path(asked).resolve().parent != output.resolve():
             raise InputError(f"{output} holds another run than {asked}; give another --output_dir")
         _check_checkpoint(Path(asked), labels)
+        if record := record_of(Path(asked).resolve().parent):
+            _check_same_run(Path(asked).resolve().parent, record, identity, seen)
         return asked
     if not files:
         if asked:
             raise InputError(f"{output} holds no run to resume; leave --resume_from_checkpoint out to start one")
         return None
-    _check_same_run(output, identity)
+    record = record_of(output) or {}
+    if record["status"] == "finished":
+        raise InputError(
+            f"{output} holds a finished run; give another --output_dir, or delete the folder to train again"
+        )
+    _check_same_run(output, record, identity, seen)
     checkpoint = last_whole_checkpoint(output)
     if checkpoint is None:
         print(f"{output} holds a run without a whole checkpoint: starting again from step 0")
@@ -85,18 +112,18 @@ def _check_checkpoint(checkpoint: Path, labels: list[str]) -> None:
         )
 
 
-def _check_same_run(output: Path, identity: dict[str, Any]) -> None:
-    record = record_of(output) or {}
-    if record["status"] == "finished":
-        raise InputError(
-            f"{output} holds a finished run; give another --output_dir, or delete the folder to train again"
-        )
-    faults = Faults()
-    for name in ("dataset_fingerprint", "train_fingerprint"):
-        if record.get(name) != identity[name]:
+def _check_same_run(run: Path, record: dict[str, Any], identity: dict[str, Any], seen: SeenImages) -> None:
+    faults, before = Faults(), read_seen(run)
+    for name in DATA:
+        if record.get(name, identity[name]) != identity[name]:  # an earlier version did not record all of them
             faults.add("data that differ from the run's own", f"{name}: {record.get(name)} there, {identity[name]} now")
+    if before and before.contents != seen.contents:
+        faults.add("data that differ from the run's own", "the training images have the same ids, but other contents")
     for name in DECISIVE:
-        before, now = (about["settings"].get(name) for about in (record, identity))
-        if before != now:
-            faults.add("option that differs from the run's own", f"{name}: {before!r} there, {now!r} now")
-    faults.raise_if_any(f"{output} holds another, unfinished run; repeat its options, or give another --output_dir")
+        there, now = (about["settings"].get(name) for about in (record, identity))
+        if there != now:
+            faults.add("option that differs from the run's own", f"{name}: {there!r} there, {now!r} now")
+    faults.raise_if_any(
+        f"{run} holds another run; repeat its options, or start a new run in another --output_dir. A checkpoint as "
+        "--model gives it these weights"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,40 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerState
 
 from lesions.faults import InputError
-from lesions.training.saved.checkpoints import last_whole_checkpoint
+from lesions.training.callbacks import Continued
+from lesions.training.saved.checkpoints import STATE, best_of, last_whole_checkpoint
 
 
 class WholeSavingTrainer(Trainer):
     """A Trainer that saves whole files without pickles, and keeps the best model so far on top of the run folder."""
+
+    def resume(self, checkpoint: str | None) -> None:
+        """Trains, from `checkpoint` on if there is one.
+
+        A run that was killed after its last step only loads what it ends with: the Trainer would take one step more.
+        """
+        if checkpoint is None:
+            self.train()
+            return
+        state, best = TrainerState.load_from_json(str(Path(checkpoint, STATE))), best_of(Path(checkpoint))
+        asked = (
+            (self.args.max_steps, state.max_steps)
+            if self.args.max_steps > 0
+            else (math.ceil(self.args.num_train_epochs), state.num_train_epochs)
+        )
+        if state.global_step < state.max_steps or len(set(asked)) > 1 or self._is_sharded:
+            self.add_callback(Continued(Path(checkpoint)))
+            self.train(resume_from_checkpoint=checkpoint)
+        else:
+            self.state = state
+            self._load_weights(str(best or checkpoint))
+
+    @property
+    def _is_sharded(self) -> bool:
+        return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Saves a checkpoint, and on top of the run folder the best model so far."""
@@ -39,13 +66,13 @@ class WholeSavingTrainer(Trainer):
             partial.rmdir()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self._is_sharded:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             self._load_weights(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self._is_sharded:
             super()._load_best_model()
         else:
             self._load_weights(self.state.best_model_checkpoint)
