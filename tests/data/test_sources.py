@@ -246,7 +246,8 @@ def test_it_waits_as_long_as_a_server_asks_for_and_not_for_ever(
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 from pathlib import Path
 from lesions.data.sources.isic import from_isic
 from lesions.faults import exits_cleanly

@@ -159,7 +159,7 @@ def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Pa
     assert "learning_rat (did you mean learning_rate?)" in error and "epochs" in error
     recipe.write_text("- a list")
     assert "option: value" in in_process("train.py", recipe, "--dataset", sample, "--output_dir", "x", check=2).stderr
-    assert "no recipe nothing.yaml" in in_process("train.py", "nothing.yaml", check=2).stderr
+    assert "the recipe nothing.yaml does not exist" in in_process("train.py", "nothing.yaml", check=2).stderr
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
