@@ -154,14 +154,17 @@ def _clear_errors(repo_id: str, kind: str, what_next: str, prefix: str = "") -> 
     hooks = get_session().event_hooks
     if _limit_waiting not in hooks["request"]:
         get_session().event_hooks = {**hooks, "request": [*hooks["request"], _limit_waiting]}
-    in_main_thread = threading.current_thread() is threading.main_thread()  # no other can hear Ctrl-C
-    before = signal.signal(signal.SIGINT, _leave) if in_main_thread else None
+    before = signal.getsignal(signal.SIGINT)
+    # No other thread hears Ctrl-C, and a job in the background ignores it.
+    hears = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if hears:
+        signal.signal(signal.SIGINT, _leave)
     try:
         yield
     except Exception as error:
         raise InputError(f"{prefix}{_reason(error, repo_id, kind)}; {what_next}") from error
     finally:
-        if in_main_thread:
+        if hears:
             signal.signal(signal.SIGINT, before)
 
 

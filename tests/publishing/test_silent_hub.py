@@ -58,9 +58,11 @@ def test_a_silent_hub_ends_in_one_clear_error(tmp_path: Path) -> None:
 
 
 LOADING = """
+import signal
 from lesions import hub
 from lesions.faults import exits_cleanly
 hub.SILENCE = 600
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background inherits that it is ignored
 
 @exits_cleanly
 def main():
