@@ -169,7 +169,7 @@ def test_says_what_it_does_not_know(browser: Any, tmp_path: Path) -> None:
     sets = {"level": 0.95, "by_diagnosis": by_diagnosis}
     familiarity = {"accepted": 0.99, "threshold": float(np.median(distances))}
     record = json.loads((RELEASE / "training.json").read_text()) | {"operating_points": [], "decision": None}
-    record |= {"prediction_sets": [sets], "familiarity": familiarity}
+    record |= {"malignant": None, "prediction_sets": [sets], "familiarity": familiarity}
     (model / "training.json").write_text(json.dumps(record))
     command("-m", "space", model, "--output", tmp_path / "page")
     server = PageServer(tmp_path / "page")
