@@ -154,8 +154,8 @@ def why_unknown(labels: Iterable[str]) -> str:
 
 
 def targets_of(labels: Sequence[str], malignant: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """The labels of each target. `malignant` are those that the user named; where it is not known which labels are
-    malignant, there is no such target."""
+    """The labels of each target. `malignant` are those that the user named; if it is not known which labels are
+    malignant, the target `malignant` is left out."""
     known = malignant_among(labels, malignant)
     return {"melanoma": melanomas_among(labels), **({} if known is None else {"malignant": known})}
 

@@ -17,12 +17,14 @@ from lesions.output.plain_text import from_cell
 
 IMAGE_COLUMNS = ("image", "image_id")
 COLUMNS = (*IMAGE_COLUMNS, "lesion_id", "dx")  # that hold no mark of a diagnosis
+# What reading a CSV file raises.
+UNREADABLE = (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError)
 SUM_TOLERANCE = 1e-2  # of the probabilities of an image, which somebody may have rounded
 
 
 def write_predictions(path: Path, images: list[str], probabilities: NDArray[np.float64], labels: list[str]) -> None:
-    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row per image, as ISIC 2018 Task 3 takes it. A label that is no
-    code of a diagnosis names its column as it is.
+    """Writes `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`, one row per image, as ISIC 2018 Task 3 takes it. A label that is
+    not the code of a diagnosis names its column as it is.
 
     With all digits: rounding could tie two diagnoses or move a metric.
     """
@@ -123,15 +125,23 @@ def _named_as(images: Sequence[str], names: pd.Series) -> pd.Series:
     return names.map(lambda name: name if name in exact else by_plain_name.get(plain(name), name))
 
 
+def read_cells(path: Path, separator: str = ",") -> pd.DataFrame:
+    """The cells of the CSV file `path` as text, where `NA` is a name like any other; its header is the first row.
+    Raises one of UNREADABLE.
+
+    pandas would rename a column of the header whose name is empty or appears twice, and take longer rows for an index.
+    """
+    options = {"header": None, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    return pd.read_csv(path, sep=separator, **options).fillna("")
+
+
 def _read_table(path: Path, what: str, needed: str) -> pd.DataFrame:
     """The CSV file `path` as text, where `NA` is a name like any other, with the column `image`. Raises InputError,
     which calls the file `what` and says which columns are `needed`."""
     try:
-        # Without a header: pandas would rename a column whose name is empty or appears twice.
-        rows = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        rows = read_cells(path).map(from_cell)
+    except UNREADABLE as error:
         raise InputError(f"the {what} {path} can't be read as CSV: {error}") from error
-    rows = rows.fillna("").map(from_cell)
     names = [name.strip() if name.strip() in COLUMNS else name for name in rows.iloc[0]]
     names = ["image" if name in IMAGE_COLUMNS else name for name in names]
     if names.count("image") != 1 or any(names.count(name) > 1 for name in COLUMNS):
@@ -153,7 +163,7 @@ def from_one_hot(table: pd.DataFrame, columns: list[str]) -> pd.Series:
 
 
 def marked_column(table: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """The one of `columns` that each row marks with a 1, all others with a 0; None where there is no such one."""
+    """The one of `columns` that each row marks with a 1, all others with a 0; None where it marks none, or several."""
     marks = table[columns].apply(pd.to_numeric, errors="coerce")
     one_hot = marks.isin([0, 1]).all(axis=1) & (marks.sum(axis=1) == 1)
     return marks.fillna(0).idxmax(axis=1).where(one_hot, None)

@@ -23,6 +23,7 @@ from lesions.output.plain_text import one_line
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 SUFFIX = re.compile(rf"({'|'.join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE)
+TYPES = ", ".join(sorted(SUFFIXES))  # as a message names them
 LARGEST = 256 << 20  # bytes of an image file
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 LINKED = "folder that is a link, which is not followed: copy the folder itself there"
@@ -77,12 +78,12 @@ def archives(folder: Path) -> list[Path]:
 
 
 def tell_passed_over(folder: Path) -> None:
-    """Says on stderr which files below `folder` are no images of a type that is read, if any."""
+    """Says on stderr which files below `folder` are not images of a type that is read, if any."""
     others = [path.relative_to(folder).as_posix() for path in files_below(folder) if not SUFFIX.search(path.name)]
     if others:
         more = f" and {len(others) - SHOWN_OF_A_KIND} more" if len(others) > SHOWN_OF_A_KIND else ""
         named = one_line(", ".join(sorted(others)[:SHOWN_OF_A_KIND])) + more
-        print(f"left out, not of a type that is read ({', '.join(sorted(SUFFIXES))}): {named}", file=sys.stderr)
+        print(f"left out, not of a type that is read ({TYPES}): {named}", file=sys.stderr)
 
 
 def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:

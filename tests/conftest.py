@@ -105,7 +105,7 @@ def hub_environment(hub: HubServer, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Headless Chromium, driven by Playwright; skips the test where there is none."""
+    """Headless Chromium, driven by Playwright; skips the test if it is not installed."""
     path = find_chromium()
     from playwright.sync_api import sync_playwright
 
@@ -138,9 +138,9 @@ def find_chromium() -> str:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if not found:
-        pytest.skip("there is no Chromium here: install it, or set CHROMIUM to its path")
+        pytest.skip("Chromium is not installed: install it, or set CHROMIUM to its path")
     if not shutil.which("npm"):
-        pytest.skip("there is no npm here, which fetches the runtime of the page")
+        pytest.skip("npm, which fetches the runtime of the page, is not installed")
     return found
 
 

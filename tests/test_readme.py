@@ -37,6 +37,16 @@ def test_every_number_of_the_results_table_comes_from_its_metrics_json() -> None
         assert [cell.strip() for cell in cells.split("|")] == expected
 
 
+def test_the_row_of_the_release_before_comes_from_the_comparison() -> None:
+    (row,) = [row for row in table_rows(README) if row[0].startswith("the release before")]
+    comparison = json.loads((ROOT / "release/deit-tiny-ham10000/comparison/comparison.json").read_text())
+    names = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro")
+    metrics = [comparison["first"]["metrics"][name] for name in names]
+    expected = ["{value:.3f} [{low:.3f}, {high:.3f}]".format(**metric) for metric in metrics]
+    expected += [f"{comparison['n_images']} ({comparison['n_lesions']})", comparison["dataset_fingerprint"][:12]]
+    assert row[1:] == expected
+
+
 def test_the_share_of_each_diagnosis_that_is_found_comes_from_the_release() -> None:
     report = json.loads((ROOT / "release/deit-tiny-ham10000/evaluation/metrics.json").read_text())
     found = re.findall(r"(\d+) % of the (melanomas|actinic keratoses)", README)

@@ -12,7 +12,7 @@ import pandas as pd
 from lesions.data.isic_archive import diagnoses_of, is_archive_form
 from lesions.diagnoses import is_malignant
 from lesions.faults import Faults, InputError
-from lesions.ground_truth import from_one_hot, one_hot_columns
+from lesions.ground_truth import UNREADABLE, from_one_hot, one_hot_columns, read_cells
 from lesions.images import LINKED, archives, image_files, image_ids, linked_folders, tell_passed_over
 from lesions.output.plain_text import escaped
 
@@ -133,11 +133,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
         separator = max(",\t;", key=header.count)  # the Dataverse separates by tabs, Excel in Europe by semicolons
-        # Without a header: pandas would rename a column that appears twice, and take longer rows for an index.
-        rows = pd.read_csv(
-            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator
-        ).fillna("")
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        rows = read_cells(path, separator)
+    except UNREADABLE as error:
         raise InputError(f"{path} is not a CSV table in UTF-8: {error}") from error
     table = rows.iloc[1:].set_axis(rows.iloc[0].str.strip(), axis=1).reset_index(drop=True)
     table = table.drop(columns="", errors="ignore")

@@ -9,10 +9,8 @@ from typing import Any
 from PIL import Image
 
 from lesions.faults import Faults, InputError
-from lesions.images import SUFFIXES, BadImage, decode, find_images, tell_passed_over
+from lesions.images import TYPES, BadImage, decode, find_images, tell_passed_over
 from lesions.output.plain_text import escaped
-
-TYPES = ", ".join(sorted(SUFFIXES))
 
 
 class ImageFolder:

@@ -140,7 +140,7 @@ def read_json(path: Path, form: Any = None, what: str = "") -> Any:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 _adapter = cache(TypeAdapter)

@@ -102,7 +102,7 @@ def _diagnoses(report: dict[str, Any]) -> Section:
     }
     text = "Each diagnosis against all others, at the plain decision: the most probable diagnosis."
     if report.get("malignant", []) is None:
-        text += f" There is no malignant-or-not metric: {why_unknown(report['per_class'])} when training."
+        text += f" Malignant-or-not metrics are left out: {why_unknown(report['per_class'])} when training."
     return Section("By diagnosis", text, ["diagnosis", "n", *titles], rows, figures)
 
 

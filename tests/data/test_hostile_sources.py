@@ -306,6 +306,6 @@ def test_a_file_of_the_dataverse_is_never_a_path(dataverse: ArchiveServer, tmp_p
 def test_another_server_is_another_cache(isic: ArchiveServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first = from_isic(tmp_path)
     monkeypatch.setenv("ISIC_API_URL", f"{isic.url}/another/")
-    with pytest.raises(InputError, match="knows no such thing"):
+    with pytest.raises(InputError, match="does not know this address"):
         from_isic(tmp_path)
     assert (first / METADATA).is_file()

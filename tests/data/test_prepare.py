@@ -178,7 +178,7 @@ def test_replaces_an_older_data_set_but_nothing_else(source: Path, tmp_path: Pat
     assert json.loads((output / "audit.json").read_text())["split"]["seed"] == 1
 
 
-def test_load_dataset_sees_a_data_set_made_anew_at_the_same_path(source: Path, tmp_path: Path) -> None:
+def test_load_dataset_sees_a_new_data_set_at_the_same_path(source: Path, tmp_path: Path) -> None:
     splits = []
     for seed in (1, 2):
         prepare_data(source, tmp_path / "out", "--seed", seed)
@@ -528,7 +528,7 @@ def test_push_to_hub_publishes_the_data_set_and_its_card(
         assert content == (tmp_path / "out" / name).read_bytes()
     commits = list(repository.commits)
     command("data_prep.py", *options, **hub_environment)
-    assert repository.commits == commits  # the same again is no commit
+    assert repository.commits == commits  # pushing the same files adds no commit
     error = command("data_prep.py", *options, check=2, **hub_environment | {"HF_TOKEN": "hf_wrong"}).stderr
     assert "the Hub rejected your token" in error and "nothing was done yet" in error
 

@@ -166,7 +166,7 @@ def test_a_run_that_was_broken_off_is_continued(archive: str, request: pytest.Fi
 
 @pytest.mark.parametrize("archive", FETCH)
 @pytest.mark.parametrize(
-    ("status", "expected"), [(404, "knows no such thing"), (429, "it is busy"), (403, "refuses access")]
+    ("status", "expected"), [(404, "does not know this address"), (429, "it is busy"), (403, "refuses access")]
 )
 def test_what_the_server_refuses(
     archive: str, status: int, expected: str, request: pytest.FixtureRequest, tmp_path: Path

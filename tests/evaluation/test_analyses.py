@@ -129,7 +129,7 @@ def test_subgroups_and_gaps_by_hand() -> None:
     assert groups["sex"]["female"]["accuracy"]["value"] == 0.25 and groups["sex"]["male"]["n_images"] == 60
     assert set(groups["age"]) == {"40 to 59", "unknown"} and groups["confirmed by"]["histo"]["n_images"] == 100
     gaps = measure_gaps(measured)
-    assert list(gaps) == ["sex"]  # one age band is no comparison, and how it was confirmed is no group of people
+    assert list(gaps) == ["sex"]  # one age band can't be compared; how it was confirmed is not about people
     assert gaps["sex"]["subgroup"] == "female" and gaps["sex"]["value"] == pytest.approx(0.75 - 0.25)
     assert 0.25 < gaps["sex"]["low"] < 0.5 < gaps["sex"]["high"] < 0.75
 

@@ -75,7 +75,7 @@ def test_another_content_is_one_error_that_names_the_file(name: str, content: st
         (("metrics", "ece"), REMOVED, "its metrics are not accuracy, "),
         (("metrics", "ece", "low"), None, "metrics.ece: Value error, an interval has two ends"),
         (("metrics", "ece", "value"), "0.1", "metrics.ece.value: Input should be a valid number"),
-        (("metrics", "ece", "value"), float("inf"), "is not JSON (Infinity is no number in JSON)"),
+        (("metrics", "ece", "value"), float("inf"), "is not JSON (Infinity is not a number in JSON)"),
         (("per_class", "mel"), REMOVED, "its parts are about different labels"),
         (("confusion_matrix", "counts"), [[1]], "a row and a column for each label"),
         (("operating_points", 0, "target"), "benign", "operating_points.0.target: Input should be 'melanoma'"),

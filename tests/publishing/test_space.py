@@ -18,7 +18,7 @@ from other_model import EIGHT, save_model_of_other_classes
 pytest.importorskip("onnxscript", reason="requirements-onnx.txt is not installed")
 onnxruntime = pytest.importorskip("onnxruntime")
 if not shutil.which("npm"):
-    pytest.skip("there is no npm here, which fetches the runtime of the page", allow_module_level=True)
+    pytest.skip("npm, which fetches the runtime of the page, is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "weights that are missing": (lambda folder: (folder / WEIGHTS).unlink(), "holds no weights as safetensors"),
     "weight of another shape": (with_weights(lambda w: w.update({LAYER: torch.zeros(3, 5)})), "do not fit its config"),
     "weight left out": (with_weights(lambda w: w.pop(LAYER)), "do not fit its config"),
-    "weight that is no number": (with_weights(lambda w: w[LAYER].fill_(torch.nan)), "are not finite numbers"),
+    "weight that is not a number": (with_weights(lambda w: w[LAYER].fill_(torch.nan)), "are not finite numbers"),
 }  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def test_other_diagnoses_and_an_external_test_set_go_the_whole_way(tmp_path: Pat
     in_process("data_prep.py", "--source", source, "--output", data, "--audit", "off", *options)
     in_process("data_prep.py", "--source", source, "--output", tmp_path / "alone", "--audit", "off", *options[:2])
     audit, alone = (json.loads((folder / "audit.json").read_text()) for folder in (data, tmp_path / "alone"))
-    assert audit["fingerprint"] == alone["fingerprint"]  # an external test set divides nothing anew
+    assert audit["fingerprint"] == alone["fingerprint"]  # an external test set does not change the splits
     train(output, data, *QUICK)
     assert json.loads((output / "training.json").read_text())["dataset_fingerprint"] == audit["fingerprint"]
     in_process("evaluate_model.py", "--model", output, "--dataset", data, "--split", "clinic")

@@ -85,7 +85,7 @@ def _explain(what: str, error: Exception, status: int | None, login: str) -> str
     meaning = {
         401: f"it wants a login. {login}",
         403: f"it refuses access. {login}",
-        404: "it knows no such thing; it may have moved",
+        404: "it does not know this address; the file may have moved",
         429: "it is busy; run the same command again later",
     }.get(status, "run the same command again later")
     return f"{failed}: the server answered {status}: {meaning}".strip()

@@ -74,17 +74,19 @@ def find_checkpoint(
     if files and RECORD not in files:
         raise InputError(f"{output} is not empty and holds no run of train.py; give another --output_dir")
     if asked and asked.lower() not in ("true", "last"):
-        if files and Path(asked).resolve().parent != output.resolve():
+        run = Path(asked).resolve().parent
+        if files and run != output.resolve():
             raise InputError(f"{output} holds another run than {asked}; give another --output_dir")
         _check_checkpoint(Path(asked), labels)
-        if record := record_of(Path(asked).resolve().parent):
-            _check_same_run(Path(asked).resolve().parent, record, identity, seen)
+        if record := record_of(run):
+            _check_same_run(run, record, identity, seen)
         return asked
     if not files:
         if asked:
             raise InputError(f"{output} holds no run to resume; leave --resume_from_checkpoint out to start one")
         return None
-    record = record_of(output) or {}
+    record = record_of(output)
+    assert record is not None  # RECORD is among the files
     if record["status"] == "finished":
         raise InputError(
             f"{output} holds a finished run; give another --output_dir, or delete the folder to train again"
