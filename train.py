@@ -38,7 +38,7 @@ def main() -> None:
     from lesions.model.half_precision import store_in_half
     from lesions.model.loading import check_trainable
     from lesions.output.places import alone, check_writable
-    from lesions.run_folder import CURVES, weights_of
+    from lesions.run_folder import CURVES, RECORD, weights_of
     from lesions.seen_images import check_unseen, seen_images, write_seen
     from lesions.training.curves import save_training_curves
     from lesions.training.decision import decide
@@ -61,7 +61,7 @@ def main() -> None:
     identity = identify(options, training, dataset, [folders[name] for name in options.teachers])
     checkpoint = find_checkpoint(training, identity, label_names(dataset), seen)
 
-    with alone(run) if training.process_index == 0 else nullcontext():
+    with alone(run / RECORD) if training.process_index == 0 else nullcontext():
         trainer, about = build_trainer(options, training, dataset)
         record = {"status": "running", **identity, **about}
         trainer.accelerator.wait_for_everyone()  # until then, another process may look for what is in the folder

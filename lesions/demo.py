@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lesions.faults import exits_cleanly
 from lesions.output.files import read_json
+from lesions.output.places import alone
+from lesions.run_folder import RECORD
 
 DATA, RUN, RECIPE = "data/sample", "runs/demo", "recipes/demo.yaml"
 STEPS = (
@@ -29,8 +32,15 @@ environment (`source .venv/bin/activate`, on Windows `.venv\Scripts\activate`), 
   python evaluate_model.py --model runs/deit-tiny --dataset data/ham10000 --split test"""
 
 
+@exits_cleanly
 def main() -> None:
-    shutil.rmtree(RUN, ignore_errors=True)  # train.py does not train a finished run again
+    with alone(Path(RUN)):
+        walk()
+
+
+def walk() -> None:
+    with alone(Path(RUN, RECORD)):  # which a training that still runs holds
+        shutil.rmtree(RUN, ignore_errors=True)  # train.py does not train a finished run again
     for step in STEPS:
         print(f"\n$ python {step}", flush=True)
         done = subprocess.run([sys.executable, *step.split()])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -42,6 +43,17 @@ def command(*arguments: object, check: int = 0, **environment: str) -> subproces
     if check == 2:
         assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Another process writes to `path` until the block ends."""
+    program = "import sys; from pathlib import Path; from lesions.output.places import alone\n"
+    program += "with alone(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program, path], cwd=ROOT, text=True, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        yield
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

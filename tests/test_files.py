@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, held
 
+from lesions import demo
 from lesions.faults import InputError
 from lesions.output.files import read_json, scratch_folder, whole_file, whole_folder, write_json
-from lesions.output.places import check_folder, check_writable, listed, plain_name
+from lesions.output.places import alone, check_folder, check_writable, listed, plain_name
 
 HOLD = """
 import sys, time
@@ -79,11 +81,11 @@ def test_a_scratch_folder_goes_with_those_of_killed_runs_and_not_with_one_in_use
     )
     for process in (first, second):
         assert process.stdout.readline() == b"holding\n"
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("hub-*"))) == 2
     first.kill()
     first.wait()
     with scratch_folder(tmp_path, "hub") as own:
-        assert own.is_dir() and len(list(tmp_path.iterdir())) == 2
+        assert own.is_dir() and len(list(tmp_path.glob("hub-*"))) == 2
     second.communicate()
     assert second.returncode == 0 and not list(tmp_path.iterdir())
 
@@ -108,25 +110,66 @@ def test_remains_of_a_killed_run_go_after_a_day_and_those_of_a_running_one_stay(
     assert not old.exists() and new.exists()
 
 
-def holding(place: Path) -> subprocess.Popen[bytes]:
+def holding(place: Path, **environment: str) -> subprocess.Popen[bytes]:
     """A process that is in the middle of writing the folder `place`, until its input ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, place], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, place],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout.readline() == b"holding\n"
     return process
 
 
-def test_a_second_process_does_not_write_to_the_same_folder(tmp_path: Path) -> None:
-    place = tmp_path / "data"
-    first = subprocess.Popen(
-        [sys.executable, "-c", HOLD, place], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert first.stdout.readline() == b"holding\n"
-    with pytest.raises(InputError, match="another process is writing there"), whole_folder(place):
-        raise AssertionError("unreachable")
-    first.communicate()
+@pytest.mark.parametrize("temporary", ["", "elsewhere"])  # as jobs of a cluster and containers have
+def test_a_second_process_does_not_write_to_the_same_folder(temporary: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    place = tmp_path / "new" / "data"
+    with holding(place, **({"TMPDIR": str(tmp_path / temporary)} if temporary else {})) as first:
+        assert (place.parent / ".data.lock").stat().st_mode & 0o777 == 0o666  # for others who may write there
+        with pytest.raises(InputError, match="another process is writing there"), whole_folder(place):
+            raise AssertionError("unreachable")
+        first.communicate()
     assert first.returncode == 0 and (place / "file").read_text() == "first"
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_a_process_may_ask_twice_for_a_place_and_keeps_it_until_the_end(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    with alone(place):
+        with alone(place):
+            pass
+        assert subprocess.run([sys.executable, "-c", HOLD, place], cwd=ROOT, capture_output=True).returncode == 1
+    holding(place).communicate()
+    assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("place", ["runs/demo", "runs/demo/training.json"])  # another demo, or a training there
+def test_the_demo_does_not_replace_a_run_that_another_process_writes(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "model.safetensors").touch()
+    with held(tmp_path / place), pytest.raises(SystemExit, match="2"):
+        demo.main()
+    assert f"{tmp_path / place}: another process is writing there" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "demo" / "model.safetensors").exists()
+
+
+def test_a_drive_that_locks_no_files_is_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with whole_folder(tmp_path / "data"):
+        pass
+    assert f"{tmp_path} is on a drive without file locks: let no other process" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_killed_process_holds_no_lock_and_leaves_nothing_for_long(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from lesions.ground_truth import read_ground_truth, write_ground_truth, write_pr
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.metrics.measured import Measured
 from lesions.output.files import write_json
+from lesions.output.places import alone
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
@@ -44,7 +45,8 @@ class Subject:
 def measure_split(model: str, dataset: str, split: str, output: Path, options: MeasureOptions = PLAIN) -> None:
     """Measures `model` on one split of `dataset`, each a folder or a Hub id, and writes the results into `output`.
 
-    Raises InputError where the two don't fit together: other diagnoses, or a model that may have seen the split.
+    Raises InputError where the two don't fit together: other diagnoses, or a model that may have seen the split. One
+    process at a time writes to `output`, so that its files are of one measurement.
     """
     predictor = Predictor.of(model, options)
     splits = load_splits(dataset, split)
@@ -53,17 +55,18 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
     fingerprint = dataset_fingerprint(splits, split)
     check_unseen({model: predictor.folder}, splits, [split], title_of(dataset), fingerprint)
     explained = load_to_explain(predictor) if options.maps else None
-    answers = predictor.probabilities(images, options.batch_size)
-    rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
-    about = {
-        **_about_model(model, predictor),
-        "dataset": public_name(dataset),
-        "split": split,
-        "dataset_revision": revision_of(local_folder(dataset, "dataset")),
-        "dataset_fingerprint": fingerprint,
-    }
-    measured = Measured(answers.probabilities, truth, predictor.labels, rows)
-    _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
+    with alone(output / METRICS_FILE):
+        answers = predictor.probabilities(images, options.batch_size)
+        rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
+        about = {
+            **_about_model(model, predictor),
+            "dataset": public_name(dataset),
+            "split": split,
+            "dataset_revision": revision_of(local_folder(dataset, "dataset")),
+            "dataset_fingerprint": fingerprint,
+        }
+        measured = Measured(answers.probabilities, truth, predictor.labels, rows)
+        _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
 
 
 def measure_images(model: str, place: Path, ground_truth: Path, output: Path, options: MeasureOptions = PLAIN) -> None:
@@ -76,18 +79,19 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     rows = read_ground_truth(ground_truth, predictor.labels, images.names)
     check_files_unseen(model, predictor.folder, images.paths, rows)
     explained = load_to_explain(predictor) if options.maps else None
-    answers = predictor.probabilities(images, options.batch_size)
-    images.raise_if_broken()
-    about = {
-        **_about_model(model, predictor),
-        "dataset": public_name(str(place)),
-        "split": None,
-        "dataset_revision": None,
-        "dataset_fingerprint": None,
-    }
-    truth = rows["dx"].map(predictor.labels.index).to_numpy()
-    measured = Measured(answers.probabilities, truth, predictor.labels, rows)
-    _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
+    with alone(output / METRICS_FILE):
+        answers = predictor.probabilities(images, options.batch_size)
+        images.raise_if_broken()
+        about = {
+            **_about_model(model, predictor),
+            "dataset": public_name(str(place)),
+            "split": None,
+            "dataset_revision": None,
+            "dataset_fingerprint": None,
+        }
+        truth = rows["dx"].map(predictor.labels.index).to_numpy()
+        measured = Measured(answers.probabilities, truth, predictor.labels, rows)
+        _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
 
 
 def _about_model(model: str, predictor: Predictor) -> dict[str, str]:

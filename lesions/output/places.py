@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -17,22 +17,34 @@ from lesions.faults import Faults, InputError
 from lesions.output.plain_text import escaped
 
 LONGEST_NAME = 200  # bytes in UTF-8; file systems take 255, of which a partial file's name needs some
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # what a drive that can't lock files answers
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Lets one process of this machine at a time write to `path`. Raises InputError in any other."""
-    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
-    user = os.getuid() if hasattr(os, "getuid") else ""
-    place = Path(tempfile.gettempdir(), f"deit-ham10000-{user}-{name}.lock")
-    lock = FileLock(place, is_singleton=True)  # so that this process may ask twice
+    """Lets one process at a time write to `path`, a file or a folder. Raises InputError in any other.
+
+    The lock lies beside `path`, so it holds for every user and machine that can write there; it goes when the block
+    ends. The system frees that of a killed process, and the next one to write there takes its file away.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}.lock")
+    lock = FileLock(place, mode=0o666, is_singleton=True)  # so that this process may ask twice
     try:
         lock.acquire(blocking=False)
     except Timeout:
         raise InputError(f"{path}: another process is writing there; wait for it, or give another place") from None
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        print(f"{path.parent} is on a drive without file locks: let no other process write there until this one ends")
     try:
         yield
     finally:
+        if lock.lock_counter <= 1:
+            with suppress(OSError):  # Windows removes it once it is released
+                place.unlink()
         lock.release()
 
 

@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RELEASE, command
+from conftest import RELEASE, command, held
 from datasets import load_dataset
 from in_process import in_process
 from PIL import Image
@@ -362,6 +362,13 @@ def test_an_evaluation_does_not_write_over_what_it_reads(run: Path, tmp_path: Pa
     ):
         assert reason in in_process(*measuring, "--output", output, check=2).stderr
     assert "mine" in truth.read_text() and len(list((tmp_path / "images").iterdir())) == 1
+
+
+def test_two_evaluations_do_not_mix_their_files(run: Path, sample: Path, tmp_path: Path) -> None:
+    with held(tmp_path / "metrics.json"):
+        measuring = ("evaluate_model.py", "--model", run, "--dataset", sample, "--output", tmp_path)
+        assert "another process is writing there" in in_process(*measuring, check=2).stderr
+        assert [path.name for path in tmp_path.iterdir()] == [".metrics.json.lock"]
 
 
 def test_the_familiarity_of_another_model_is_refused_before_the_work(copy: Path, sample: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, held
 from datasets import load_dataset
 from PIL import Image
 
@@ -58,6 +58,11 @@ def test_the_command_stores_what_training_stored(run: Path, copy: Path, sample: 
     assert "not a run folder" in broken
     limits = ("-m", "lesions.evaluation.limits", copy, "--dataset", sample)
     assert "--batch_size must be at least 1" in command(*limits, "--batch_size", 0, check=2).stderr
+    with held(copy / "training.json"):  # as a training that still runs does
+        assert "another process is writing there" in command(*limits, check=2).stderr
+    assert json.loads((copy / "training.json").read_text()) == again
+    nowhere = command("-m", "lesions.evaluation.limits", copy / "nowhere", "--dataset", sample, check=2).stderr
+    assert "not a run folder" in nowhere and not (copy / "nowhere").exists()
     (copy / "training.json").write_text(json.dumps({**again, "weights_sha256": "0" * 64}))
     measuring = ("evaluate_model.py", "--model", copy, "--dataset", sample)
     assert "is about other weights than those that lie beside it" in command(*measuring, check=2).stderr

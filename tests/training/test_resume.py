@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, held
 from in_process import in_process
 from safetensors.torch import load_file
 
@@ -218,13 +218,21 @@ def test_a_second_training_in_the_same_folder_is_refused(killed: Path, sample: P
         return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     before = files()
-    holder = "import sys; from pathlib import Path; from lesions.output.places import alone\n"
-    holder += "with alone(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", holder, str(run)], cwd=ROOT, text=True, **pipes) as other:
-        assert other.stdout.readline() == "held\n"
+    with held(run / "training.json"):
         assert "another process is writing there" in in_process(*arguments(run, sample), check=2).stderr
         assert files() == before
+
+
+def test_a_run_that_was_killed_before_its_record_was_written_starts_again(
+    whole: Path, sample: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in (".training.json.lock", ".training.json.0badcafe.partial.json"):
+        (run / name).touch()
+    in_process(*arguments(run, sample))
+    assert_alike(whole, run)
+    assert not (run / ".training.json.lock").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_images_and_checkpoint(

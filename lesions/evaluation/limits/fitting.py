@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lesions.faults import InputError, exits_cleanly
 from lesions.options import OptionParser
-from lesions.output.places import alone
+from lesions.output.files import write_json
+from lesions.output.places import alone, check_writable
 
 SAMPLED = 600  # training images of each diagnosis, at most, that familiarity is fitted on
 
@@ -37,6 +39,20 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16, malignant: list[
 
     Raises InputError where `run` is not a run folder, or was trained on other data.
     """
+    from lesions.run_folder import RECORD, record_of
+
+    record = record_of(run)
+    if not record:
+        raise InputError(f"{run} has no {RECORD}, so it is not a run folder. Give the --output_dir of train.py")
+    check_writable(run)
+    with alone(run / RECORD):  # a training that still runs would write the same file
+        write_json(run / RECORD, {**record, **_fit(run, record, dataset, batch_size, malignant)})
+
+
+def _fit(
+    run: Path, record: dict[str, Any], dataset: str, batch_size: int, malignant: list[str] | None
+) -> dict[str, Any]:
+    """Stores the familiarity in `run`, and returns what the record says of all limits."""
     import numpy as np
 
     from lesions.dataset import dataset_fingerprint, load_splits
@@ -44,15 +60,8 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16, malignant: list[
     from lesions.evaluation.prediction import Predictor
     from lesions.metrics import conformal
     from lesions.model.familiarity import Familiarity, choose_threshold
-    from lesions.output.files import write_json
-    from lesions.output.places import check_writable
-    from lesions.run_folder import RECORD, record_of
     from lesions.training.thresholds import choose_thresholds
 
-    record = record_of(run)
-    if not record:
-        raise InputError(f"{run} has no {RECORD}, so it is not a run folder. Give the --output_dir of train.py")
-    check_writable(run)
     splits = load_splits(dataset, "train", "validation")
     if record["dataset_fingerprint"] != dataset_fingerprint(splits, "validation"):
         raise InputError(f"{run} was trained on other data, or on a different split, than {dataset}; give its own")
@@ -67,16 +76,12 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16, malignant: list[
     training = predictor.probabilities(rows, batch_size, task="training split")
     familiarity = Familiarity.fit(training.features)
     familiarity.save(run)
-    write_json(
-        run / RECORD,
-        {
-            **record,
-            "malignant": malignant_among(labels, named),
-            "operating_points": choose_thresholds(validation.probabilities, truth, labels, named),
-            "prediction_sets": conformal.choose_thresholds(validation.probabilities, truth, lesions, labels),
-            "familiarity": choose_threshold(familiarity.distance(validation.features)),
-        },
-    )
+    return {
+        "malignant": malignant_among(labels, named),
+        "operating_points": choose_thresholds(validation.probabilities, truth, labels, named),
+        "prediction_sets": conformal.choose_thresholds(validation.probabilities, truth, lesions, labels),
+        "familiarity": choose_threshold(familiarity.distance(validation.features)),
+    }
 
 
 @exits_cleanly
@@ -86,7 +91,6 @@ def main() -> None:
     options, rest = parser.parse()
     if options.batch_size < 1:
         parser.error("--batch_size must be at least 1")
-    with alone(rest.run):  # a training that still runs would write the same file
-        store_limits(rest.run, options.dataset, options.batch_size, options.malignant)
+    store_limits(rest.run, options.dataset, options.batch_size, options.malignant)
     print(f"{rest.run} holds its limits. Next:")
     print(f"  python evaluate_model.py --model {rest.run} --dataset {options.dataset} --split test")

@@ -70,7 +70,8 @@ def find_checkpoint(
     output, asked = Path(training.output_dir), training.resume_from_checkpoint
     if training.save_only_model:
         print("--save_only_model: the checkpoints hold no optimizer state, so an interrupted run can't be continued")
-    files = {path.name for path in output.iterdir()} if output.exists() else set()
+    names = {path.name for path in output.iterdir()} if output.exists() else set()
+    files = {name for name in names if not name.startswith(f".{RECORD}.")}  # a lock or a part, of a killed run
     if files and RECORD not in files:
         raise InputError(f"{output} is not empty and holds no run of train.py; give another --output_dir")
     if asked and asked.lower() not in ("true", "last"):
