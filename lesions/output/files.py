@@ -131,7 +131,7 @@ def read_json(path: Path, form: Any = None, what: str = "") -> Any:
     Raises InputError if it is not JSON, or with every place where it has another form than `what` the message names.
     """
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse)
+        content = json.loads(path.read_bytes(), parse_constant=_refuse, object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); write it again, or remove it") from error
     if form is not None:
@@ -141,6 +141,14 @@ def read_json(path: Path, form: Any = None, what: str = "") -> Any:
 
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not a number in JSON")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in content if names.count(name) > 1)} is given twice")
+    return content
 
 
 _adapter = cache(TypeAdapter)

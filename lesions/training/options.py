@@ -200,13 +200,23 @@ def _apply_recipe(path: Path, parser: OptionParser) -> list[str]:
     return words
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses an option that is given twice, of which PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+            raise yaml.YAMLError(f"{twice[0]} is given twice")
+        return super().construct_mapping(node, deep)
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """The recipe's options. Raises InputError unless it is a YAML mapping."""
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)
     except FileNotFoundError as error:
         raise InputError(f"the recipe {path} does not exist; the folder recipes has some") from error
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"the recipe {path} is not a YAML file: {error}") from error
     if not isinstance(recipe, dict):
         raise InputError(f"the recipe {path} must hold lines of the form `option: value`")

@@ -61,7 +61,8 @@ def test_any_change_gives_a_card_or_one_error_that_names_the_file(name: str, cop
     assert len(errors) > len(chosen) / 4 or name == CONFIG
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "null", "3", '"x"', '{"a": NaN}', "[" * 100_000, "\ufeff{}", "\0"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", "3", '"x"', '{"a": NaN}', "[" * 100_000, "\ufeff{}", "\0",
+                                     '{"a": ' + "9" * 5000 + "}", '{"a": 1, "a": 2}'])  # fmt: skip
 @pytest.mark.parametrize("name", [METRICS, RECORD, CONFIG])
 def test_another_content_is_one_error_that_names_the_file(name: str, content: str, copy: Path) -> None:
     (copy / name).write_text(content)

@@ -101,15 +101,21 @@ def test_a_push_sends_it_and_the_hub_id_is_enough_to_predict_with_it(
     assert np.abs(found[0] - found[1]).max() < 1e-4
 
 
-def test_is_refused_beside_other_weights(changed: Path, sample: Path, hub_environment: dict[str, str]) -> None:
+def test_is_refused_beside_other_weights(
+    changed: Path, sample: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
     weights = load_file(changed / "model.safetensors")
     name = next(name for name in weights if "classifier" in name)
     save_file(weights | {name: weights[name] + 1}, changed / "model.safetensors", {"format": "pt"})
     measure = ("evaluate_model.py", "--model", changed, "--dataset", sample, "--backend", "onnx")
+    (changed / "training.json").unlink()  # which is about other weights, too
+    shutil.rmtree(changed / "evaluation")
     push = ("-m", "model_card", changed, "--push_to_hub", "--hub_model_id", "you/lesions")
-    for arguments in (measure, push):
+    export = ("-m", "model_card", changed, "--export", tmp_path / "exported")
+    for arguments in (measure, push, export):
         error = command(*arguments, check=2, **hub_environment).stderr
         assert "exported from other weights" in error and f"python -m model_card {changed} --onnx" in error
+    assert not hub.repositories and not (tmp_path / "exported").exists()
 
 
 def test_a_missing_or_broken_file_is_one_clear_error(changed: Path) -> None:

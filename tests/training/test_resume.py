@@ -94,6 +94,10 @@ def test_a_truncated_checkpoint_is_passed_over(
         (latest / "trainer_state.json").write_text(json.dumps({**state, **change}))
         assert what_is_broken(latest).startswith("trainer_state.json")
     (latest / "trainer_state.json").write_text(json.dumps(state))
+    for content in ("[" * 100_000, f'{{"global_step": {"9" * 5000}}}'):
+        (latest / "trainer_state.json").write_text(content)
+        assert what_is_broken(latest).startswith("trainer_state.json")
+    (latest / "trainer_state.json").write_text(json.dumps(state))
     best = best_of(latest)
     if best.name != latest.name:
         (best / "model.safetensors").rename(run / "aside")
@@ -110,6 +114,24 @@ def test_a_truncated_checkpoint_is_passed_over(
     stdout = in_process(*arguments(run, sample)).stdout
     assert f"{latest} is not whole" in stdout and f"continuing {before}" in stdout
     assert_alike(whole, run)
+
+
+def test_the_parts_of_a_checkpoint_of_fsdp_are_weights_and_optimizer(whole: Path, tmp_path: Path) -> None:
+    # accelerate's names: folders of torch's distributed checkpoints, the list of whose files is written last.
+    checkpoint = shutil.copytree(find_checkpoints(whole)[0], tmp_path / "checkpoint-15")
+    for name in ("model.safetensors", "optimizer.pt"):
+        (checkpoint / name).unlink()
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    (checkpoint / "trainer_state.json").write_text(json.dumps({**state, "best_model_checkpoint": None}))
+    parts = [checkpoint / name for name in ("pytorch_model_fsdp_0", "optimizer_0")]
+    for part in parts:
+        part.mkdir()
+        (part / ".metadata").touch()
+    assert what_is_broken(checkpoint) is None
+    (parts[1] / ".metadata").unlink()
+    assert what_is_broken(checkpoint) == "optimizer_0: not whole"
+    parts[1].rmdir()
+    assert what_is_broken(checkpoint) == "optimizer*: missing"
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_usable(whole: Path, killed: Path, sample: Path, tmp_path: Path) -> None:

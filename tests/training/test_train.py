@@ -152,6 +152,22 @@ def test_a_hub_id_out_of_reach_says_how_to_give_a_folder(option: str, sample: Pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("learning_rate: 1\nseed: 2\nlearning_rate: 3", "is not a YAML file: learning_rate is given twice"),
+        (f"learning_rate: {'9' * 5000}", "is not a YAML file: Exceeds the limit"),
+        ("model: " + "[" * 100_000, "is not a YAML file: maximum recursion depth exceeded"),
+        ("model: !!python/object/apply:os.abort []", "is not a YAML file: could not determine a constructor"),
+        ("a: &a [1]\nb: &b [*a, *a]\nmodel: &c [*b, *c]", "unknown option in the recipe"),
+    ],
+)
+def test_a_recipe_that_is_broken_or_hostile_is_one_clear_error(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    given = (tmp_path / "recipe.yaml", "--dataset", tmp_path, "--output_dir", tmp_path / "run")
+    assert reason in in_process("train.py", *given, check=2).stderr
+
+
 def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("learning_rat: 5e-4\nmodel: recipes/demo-deit\nepochs: 3\n")

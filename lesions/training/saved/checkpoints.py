@@ -28,7 +28,7 @@ class State(TypedDict):
 
 def find_checkpoints(run: Path) -> list[Path]:
     """The checkpoint-N folders of a run, the latest first."""
-    found = [path for path in run.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    found = [path for path in run.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
     return sorted(found, key=lambda path: -int(path.name.removeprefix("checkpoint-")))
 
 
@@ -86,13 +86,16 @@ def _read_state(path: Path) -> None:
     check_form(state, State, "not what a training saves")
     TrainerState(**state)  # takes no other keys
     number = path.parent.name.removeprefix("checkpoint-")
-    if number.isdigit() and int(number) != state["global_step"]:
+    if number.isdecimal() and int(number) != state["global_step"]:
         raise ValueError(f"of step {state['global_step']}")
 
 
 def read_dictionary(path: Path) -> dict[str, Any]:
     """The content of a JSON file. Raises OSError, or ValueError unless it holds a dictionary."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
     if not isinstance(content, dict):
         raise ValueError("not a JSON dictionary")
     return content
