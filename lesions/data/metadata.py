@@ -94,7 +94,7 @@ def _leave_out(table: pd.DataFrame, classes: Sequence[str], left_out: list[LeftO
 
 
 def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | None) -> None:
-    line = table.index.to_series().add(2).astype(str)  # line 1 is the header
+    line = table.index.to_series().astype(str)
     for column in ("image_id", "dx"):
         faults.add(f"{column} is empty, in line", *line[table[column] == ""])
     if classes is not None:

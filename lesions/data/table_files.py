@@ -12,7 +12,7 @@ import pandas as pd
 from lesions.data.isic_archive import diagnoses_of, is_archive_form
 from lesions.diagnoses import is_malignant
 from lesions.faults import Faults, InputError
-from lesions.ground_truth import UNREADABLE, from_one_hot, one_hot_columns, read_cells
+from lesions.ground_truth import marked_column, one_hot_columns, read_cells, wrong_marks
 from lesions.images import LINKED, archives, image_files, image_ids, linked_folders, tell_passed_over
 from lesions.output.plain_text import escaped
 
@@ -112,7 +112,9 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
     elif columns.label == Columns.label and is_archive_form(table.columns):
         known["dx"] = diagnoses_of(table)
     elif columns.label == Columns.label and (marks := one_hot_columns(table)):
-        known["dx"] = from_one_hot(table, marks).fillna("")
+        wrong = (f"{line}: {cells}" for line, cells in wrong_marks(table, marks).items())
+        faults.add(f"one-hot cell of {path.name} that is not 0 or 1, or one of several 1s, in line", *wrong)
+        known["dx"] = marked_column(table, marks).str.lower().fillna("")
     others = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
     if columns.group != Columns.group:
         others["patient_id"] = [columns.group]
@@ -121,7 +123,7 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
             known[name] = _first_stated(table, stated)
     rows = pd.DataFrame(known, index=table.index, dtype=str)
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
-        lines = rows.index[rows[name].str.contains("[\r\n]")] + 2
+        lines = rows.index[rows[name].str.contains("[\r\n]")]
         faults.add(f"{name} of several lines in {path.name}: a quote is missing, in line", *map(str, lines))
     return TableFile(path, list(table), rows)
 
@@ -129,14 +131,8 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
 def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():  # a pipe would be empty when it is read again
         raise InputError(f"{path} is not a file; give a table, as a regular file")
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-        separator = max(",\t;", key=header.count)  # the Dataverse separates by tabs, Excel in Europe by semicolons
-        rows = read_cells(path, separator)
-    except UNREADABLE as error:
-        raise InputError(f"{path} is not a CSV table in UTF-8: {error}") from error
-    table = rows.iloc[1:].set_axis(rows.iloc[0].str.strip(), axis=1).reset_index(drop=True)
+    table = read_cells(path)
+    table = table.set_axis(table.columns.str.strip(), axis=1)
     table = table.drop(columns="", errors="ignore")
     if not table.columns.is_unique:
         raise InputError(f"{path} has the column {table.columns[table.columns.duplicated()][0]} twice; remove one")

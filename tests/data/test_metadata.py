@@ -154,11 +154,19 @@ def test_the_right_table(name: str, tmp_path: Path) -> None:
 
 
 BAD_TABLES = {
-    "latin-1": ((HEADER + ROW.replace("back", "Rücken")).encode("latin-1"), "is not a CSV table in UTF-8"),
-    "UTF-16": ((HEADER + ROW).encode("utf-16"), "is not a CSV table in UTF-8"),
-    "empty": (b"", "is not a CSV table"),
+    "latin-1": ((HEADER + ROW.replace("back", "Rücken")).encode("latin-1"), "can't be read as CSV in UTF-8"),
+    "UTF-16": ((HEADER + ROW).encode("utf-16"), "can't be read as CSV in UTF-8"),
+    "empty": (b"", "is empty"),
     "no row": (HEADER.encode(), "holds no row"),
-    "a row too long": ((HEADER + ROW + ROW.replace("\n", ",,,\n")).encode(), "is not a CSV table"),
+    "a row too long": (
+        (HEADER + ROW + ROW.replace("\n", ",,,\n")).encode(),
+        "table.csv that has not 7 cells, as its header has, in line (1):\n  3: 10",
+    ),
+    "rows too short": ((HEADER + ROW + "\n,,\nHAM_2,ISIC_2,nv,histo\n").encode(), "in line (1):\n  5: 4\n"),
+    "a quote never closed": (
+        (HEADER + ROW + ROW.replace("back", '"back')).encode(),
+        "begins in line 3 has a quote too few",
+    ),
     "missing columns": (b"image_id,dx\nISIC_1,nv\n", "lacks the columns lesion_id, dx_type, sex, localization, age"),
     "duplicate rows": ((HEADER + ROW + ROW).encode(), "image_id appears more than once (1):\n  ISIC_1"),
     "age as text": (
@@ -172,9 +180,9 @@ BAD_TABLES = {
     "two diagnoses": ((HEADER + ROW + ROW.replace("nv", "mel").replace("ISIC_1", "ISIC_2")).encode(), "HAM_1: mel, nv"),
     "a column twice": ((HEADER.replace("sex", " dx") + ROW).encode(), "has the column dx twice"),
     "a column of one name twice": ((HEADER.replace("sex", "dx") + ROW).encode(), "has the column dx twice"),
-    "every row too long": ((HEADER + ROW.replace("\n", ",\n")).encode(), "Expected 7 fields in line 2, saw 8"),
+    "every row too long": ((HEADER + ROW.replace("\n", ",\n")).encode(), "in line (1):\n  2: 8\n"),
     "no lesion id": ((HEADER + ROW.replace("HAM_1", "NA")).encode(), "lesion_id is empty, in line (1):\n  2"),
-    "not a table": (b"\x89PNG\r\n\x1a\n\0\0", "is not a CSV table"),
+    "not a table": (b"\x89PNG\r\n\x1a\n\0\0", "can't be read as CSV in UTF-8"),
 }
 
 
@@ -190,6 +198,10 @@ def test_the_right_fault(name: str, tmp_path: Path) -> None:
 def test_a_quote_that_is_not_closed_never_swallows_rows(tmp_path: Path) -> None:
     rows = [ROW.replace("_1", f"_{number}") for number in range(5)]
     rows[1], rows[3] = (rows[number].replace("back", '"back') for number in (1, 3))
+    (tmp_path / "table.csv").write_text(HEADER + "".join(rows))
+    with pytest.raises(InputError, match=r"table\.csv: the row that begins in line 3 has a quote too few or too many"):
+        read_checked(tmp_path / "table.csv")
+    rows[3] = rows[3].replace('"back', 'back"')
     (tmp_path / "table.csv").write_text(HEADER + "".join(rows))
     with pytest.raises(InputError, match=r"localization of several lines in table\.csv: .* in line \(1\):\n  3"):
         read_checked(tmp_path / "table.csv")
@@ -226,10 +238,17 @@ def test_another_data_set_joins_its_tables_and_brings_its_own_diagnoses(tmp_path
 
 
 def test_a_row_without_exactly_one_mark_is_named(tmp_path: Path) -> None:
-    (tmp_path / "truth.csv").write_text("image,MEL,NV\na,1,1\nb,0,0\nc,0,1\n")
+    (tmp_path / "truth.csv").write_text("image,MEL,NV,AGE\na,1,1,50\nb,0,0,50\nc,0,1,1\nd,2,1,50\ne,1,,50\nf,1,0,50\n")
     faults = Faults()
     read_metadata(tmp_path / "truth.csv", faults, Columns(image="image"), classes=None)
-    assert faults.by_kind == {"dx is empty, in line": ["2", "3"]}
+    assert faults.by_kind == {
+        "one-hot cell of truth.csv that is not 0 or 1, or one of several 1s, in line": [
+            "2: MEL '1', NV '1'",
+            "5: MEL '2'",
+            "6: NV ''",
+        ],
+        "dx is empty, in line": ["2", "3", "5", "6"],
+    }
 
 
 def read_joined(folder: Path, *tables: str, columns: Columns | None = None) -> pd.DataFrame:
