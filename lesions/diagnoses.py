@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesions.faults import InputError
+from lesions.output.plain_text import in_short
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def malignant_among(labels: Sequence[str], named: Sequence[str] | None = None) -
     """
     if named is not None:
         if strange := sorted(set(named) - set(labels)):
-            raise InputError(f"--malignant {', '.join(strange)}: not among the labels, which are {', '.join(labels)}")
+            raise InputError(f"--malignant {in_short(strange)}: not among the labels, which are {in_short(labels)}")
         return [label for label in labels if label in set(named)]
     answers = {label: is_malignant(label) for label in labels}
     return None if None in answers.values() else [label for label, answer in answers.items() if answer]
@@ -149,7 +150,7 @@ def malignant_among(labels: Sequence[str], named: Sequence[str] | None = None) -
 
 def why_unknown(labels: Iterable[str]) -> str:
     """Why `labels` have no malignant-or-not answer, and what to do."""
-    unknown = ", ".join(label for label in labels if is_malignant(label) is None)
+    unknown = in_short(label for label in labels if is_malignant(label) is None)
     return f"whether these labels are malignant is not known: {unknown}. Name the malignant labels with --malignant"
 
 

@@ -16,7 +16,7 @@ from lesions.diagnoses import BY_CODE, isic_order
 from lesions.faults import Faults, InputError
 from lesions.images import SUFFIXES
 from lesions.output.files import write_csv
-from lesions.output.plain_text import from_cell
+from lesions.output.plain_text import from_cell, in_short
 
 IMAGE_COLUMNS = ("image", "image_id")
 COLUMNS = (*IMAGE_COLUMNS, "lesion_id", "dx")  # that hold no mark of a diagnosis
@@ -41,7 +41,7 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[NDArray[np.floa
 
     Raises InputError, which names every label without a column, and every image whose row is not its probabilities.
     """
-    needed = ",".join(("image", *(_column_of(label, labels) for label in isic_order(labels))))
+    needed = in_short(("image", *(_column_of(label, labels) for label in isic_order(labels))))
     table, faults = _read_table(path, "predictions", needed), Faults()
     images, columns = list(table["image"]), _columns_of(labels, table)
     faults.add("column missing", *(label for label in labels if label not in columns))
@@ -73,7 +73,7 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
     ignored; so are the case of a diagnosis, and the suffix of a file name. Raises InputError that names every image
     without exactly one known diagnosis.
     """
-    needed = f"image_id,dx or image,{','.join(_column_of(label, labels) for label in isic_order(labels))}"
+    needed = f"image_id,dx or image,{in_short(_column_of(label, labels) for label in isic_order(labels))}"
     table = _read_table(path, "ground truth", needed)
     columns = _columns_of(labels, table)
     if "dx" in table:
@@ -84,13 +84,13 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
         wrong = wrong_marks(table, list(labels_by_column))
         said = pd.Series([wrong.get(line, "no 1") for line in table.index], table.index)
     else:
-        raise InputError(f"the ground truth {path} has the columns {', '.join(table)}; it needs {needed}")
+        raise InputError(f"the ground truth {path} has the columns {in_short(table)}; it needs {needed}")
     table = table.assign(dx=dx, said=said, image=_named_as(images, table["image"]))
     faults, known = Faults(), table[table["image"].isin(images)]
     faults.add("image without ground truth", *sorted(set(images) - set(known["image"])))
     faults.add("image with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
     faults.add("no diagnosis that the model knows", *(known["image"] + ": " + known["said"])[known["dx"].isna()])
-    faults.raise_if_any(f"correct {path}; the model knows {', '.join(labels)}")
+    faults.raise_if_any(f"correct {path}; the model knows {in_short(labels)}")
     if "lesion_id" in known:
         known = known.assign(lesion_id=known["lesion_id"].where(known["lesion_id"] != "", known["image"]))
     return known.drop(columns="said").set_index("image").loc[list(images)].reset_index()
@@ -172,7 +172,7 @@ def _read_table(path: Path, what: str, needed: str) -> pd.DataFrame:
     names = [name.strip() if name.strip() in COLUMNS else name for name in map(from_cell, rows)]
     names = ["image" if name in IMAGE_COLUMNS else name for name in names]
     if names.count("image") != 1 or any(names.count(name) > 1 for name in COLUMNS):
-        raise InputError(f"the {what} {path} has the columns {', '.join(rows)}; it needs {needed}, each of them once")
+        raise InputError(f"the {what} {path} has the columns {in_short(rows)}; it needs {needed}, each of them once")
     return rows.set_axis(names, axis=1)
 
 

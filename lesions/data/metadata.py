@@ -14,6 +14,7 @@ from lesions.diagnoses import CODES
 from lesions.faults import Faults, InputError
 from lesions.images import find_images
 from lesions.output.files import whole_file
+from lesions.output.plain_text import in_short
 
 
 def read_metadata(
@@ -64,7 +65,7 @@ def _known_columns(file: TableFile, columns: Columns, strict: bool) -> pd.DataFr
         wanted |= {name: name for name in (*(() if grouped else ("lesion_id",)), *TEXT_COLUMNS, "age")}
     if missing := [column for name, column in wanted.items() if name not in table]:
         raise InputError(
-            f"{file.path} lacks the columns {', '.join(missing)}; it has {', '.join(file.columns)}. A table has the "
+            f"{file.path} lacks the columns {', '.join(missing)}; it has {in_short(file.columns)}. A table has the "
             "columns image_id and dx, or image and one column per diagnosis in capitals, or isic_id and diagnosis_1"
         )
     if table.empty:
@@ -85,10 +86,10 @@ def _leave_out(table: pd.DataFrame, classes: Sequence[str], left_out: list[LeftO
         ]
     usable = table[~other_type & ~outside]
     if usable.empty:
-        found = table["dx"].value_counts().index[:10]
+        found = in_short(map(repr, table["dx"].value_counts().index))
         raise InputError(
-            f"{source} has no dermoscopic image with one of the diagnoses {', '.join(classes)}; it has "
-            f"{', '.join(map(repr, found))}. Correct the spelling in its table, or leave it out"
+            f"{source} has no dermoscopic image with one of the diagnoses {in_short(classes)}; it has {found}. "
+            "Correct the spelling in its table, or leave it out"
         )
     return usable
 
@@ -106,7 +107,7 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     if classes is not None:
         unknown = table[~table["dx"].isin(classes) & (table["dx"] != "")]
         faults.add(
-            f"unknown diagnosis (dx is one of {', '.join(classes)})",
+            f"unknown diagnosis (dx is one of {in_short(classes)})",
             *(unknown["image_id"] + ": " + unknown["dx"].map(repr)),
         )
 

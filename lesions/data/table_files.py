@@ -14,7 +14,7 @@ from lesions.diagnoses import is_malignant
 from lesions.faults import Faults, InputError
 from lesions.ground_truth import marked_column, one_hot_columns, read_cells, wrong_marks
 from lesions.images import LINKED, archives, image_files, image_ids, linked_folders, tell_passed_over
-from lesions.output.plain_text import escaped
+from lesions.output.plain_text import escaped, in_short
 
 SUFFIXES = (".csv", ".tab", ".tsv", ".txt")  # of a table, in any case
 METADATA = "HAM10000_metadata.csv"  # of Kaggle's release
@@ -68,10 +68,11 @@ def find_metadata(folder: Path) -> Path:
         "and the images, or name a table of another name (--metadata, or NAME=DIR:TABLE.csv)"
     ]
     if packed := [path.relative_to(folder).as_posix() for path in archives(folder)]:
-        advice.append(f"If the table is in {', '.join(packed[:10])}: unpack that first")
+        advice.append(f"If the table is in {in_short(packed)}: unpack that first")
     if names:
-        folders = ", ".join(names[:10])
-        advice.append(f"If the folders of the images are named after their diagnoses ({folders}): --metadata {folder}")
+        advice.append(
+            f"If the folders of the images are named after their diagnoses ({in_short(names)}): --metadata {folder}"
+        )
     raise InputError("\n".join(advice))
 
 
@@ -93,7 +94,7 @@ def read_files(paths: Sequence[Path], columns: Columns, faults: Faults) -> Table
     """
     first, *others = (_read_file(path, columns, faults) for path in paths)
     if "image_id" not in first.rows or (columns.image not in first.columns and columns.image != Columns.image):
-        raise InputError(f"{first.path} lacks the column {columns.image}; it has {', '.join(first.columns)}")
+        raise InputError(f"{first.path} lacks the column {columns.image}; it has {in_short(first.columns)}")
     rows, names = first.rows, list(first.columns)
     for other in others:
         rows = _join(rows, first.path, other, columns, faults)
@@ -178,7 +179,7 @@ def _join(rows: pd.DataFrame, path: Path, other: TableFile, columns: Columns, fa
     """`rows`, which come from `path`, with what `other` says of the same image, lesion or patient."""
     keys = [name for name in ("image_id", "lesion_id", "patient_id") if name in rows and name in other.rows]
     if not keys:
-        raise InputError(f"{other.path} lacks the column {columns.image}; it has {', '.join(other.columns)}")
+        raise InputError(f"{other.path} lacks the column {columns.image}; it has {in_short(other.columns)}")
     stated = {key: (set(rows[key]) - {""}, set(other.rows[key]) - {""}) for key in keys}
     key = max(keys, key=lambda name: len(set.intersection(*stated[name])))
     ours, theirs = stated[key]

@@ -34,12 +34,14 @@ def saved(image: Image.Image, form: str, **options: object) -> bytes:
     return content.getvalue()
 
 
-def sixteen_bits(gray: bool) -> bytes:
+def sixteen_bits(gray: bool, used: int = 16, form: str = "PNG") -> bytes:
+    """Red and blue, or two shades, of which each level has `used` bits."""
+    scale = 257 >> (16 - used)
     ramp = np.zeros((40, 60), np.uint16)
-    ramp[:, :30] = 200 * 257
+    ramp[:, :30] = 200 * scale
     if gray:
-        return saved(Image.fromarray(ramp), "PNG")
-    row = b"".join(struct.pack(">3H", *(257 * value for value in color)) * 30 for color in (RED, BLUE))
+        return saved(Image.fromarray(ramp), form)
+    row = b"".join(struct.pack(">3H", *(scale * value for value in color)) * 30 for color in (RED, BLUE))
     rows = (b"\0" + row) * 40
     chunks = [(b"IHDR", struct.pack(">2I5B", 60, 40, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
@@ -101,6 +103,9 @@ BAD = {
     "damaged png": GOOD["palette.png"].replace(b"IDAT", b"IDAX"),
     "gray of 32 bits": saved(Image.fromarray(np.full((40, 60), 0.5, np.float32)), "TIFF"),
     "whole gray of 32 bits": saved(Image.fromarray(np.full((40, 60), -1, np.int32)), "TIFF"),
+    **{f"gray of {bits} bits in 16": sixteen_bits(gray=True, used=bits) for bits in (8, 10, 12, 14)},
+    "gray of 12 bits in 16, TIFF": sixteen_bits(gray=True, used=12, form="TIFF"),
+    "color of 12 bits in 16": sixteen_bits(gray=False, used=12),
     "decompression bomb": saved(Image.new("1", (20_000, 20_000)), "PNG"),
 }
 
@@ -108,7 +113,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_the_right_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(BAD[name])
-    with pytest.raises(BadImage) as caught:
+    with pytest.raises(BadImage, match=r"of its 16 bits.* save it with 8 bits" if "in 16" in name else None) as caught:
         prepare(tmp_path / "bad.jpg", 256)
     assert str(caught.value) and str(tmp_path) not in str(caught.value)
 

@@ -89,8 +89,8 @@ def test_an_image_of_unknown_lesion_is_a_lesion_of_its_own(tmp_path: Path) -> No
     [
         ("", "is empty"),
         ("image,mel\na,1\n", "column missing .*\n  nv"),
-        ("name,mel,nv\na,1,0\n", "needs image,MEL,NV, each of them once"),
-        ("image,image_id,mel,nv\na,a,1,0\n", "needs image,MEL,NV, each of them once"),
+        ("name,mel,nv\na,1,0\n", "needs image, MEL, NV, each of them once"),
+        ("image,image_id,mel,nv\na,a,1,0\n", "needs image, MEL, NV, each of them once"),
         ("image,mel,nv\na,.5,.5\na,.5,.5\n", "image with two rows .*\n  a"),
         *((f"image,mel,nv\na,{row}\n", "not probabilities .*\n  a") for row in ("x,0", ",1", "nan,1", "inf,0", "2,-1")),
         ("image,mel,nv\na,1,0\n\nb,1\n", r"not 3 cells, as its header has, in line \(1\):\n  4: 2\n"),

@@ -60,6 +60,7 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         (("--max_grad_norm", "nan"), "--max_grad_norm nan: give a number"),
         (("--accelerator_config", '{"split_batches": true}'), "split_batches: give the batch of one process"),
         (("--fp16", "--use_cpu"), "float16 needs a GPU"),
+        (("--tf32",), "--tf32 "),  # without a GPU by transformers, with one by this project
     ],
 )
 def test_other_contradictions(options: tuple[object, ...], reason: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from lesions.hub import local_folder, public_name, revision_of
 from lesions.images import SUFFIX, image_id, is_file_inside
 from lesions.output.files import scratch_folder
 from lesions.output.places import plain_name
-from lesions.output.plain_text import one_line
+from lesions.output.plain_text import in_short, one_line
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -93,7 +93,7 @@ def _load(repo: str, snapshot: Path, config: str | None, cache: Path) -> Dataset
         if (config or default) not in names:
             raise InputError(
                 f"{repo} has {f'no configuration {config}' if config else 'several configurations'}: choose one of "
-                f"{', '.join(names)} with --dataset_config"
+                f"{in_short(names)} with --dataset_config"
             )
         builder = load_dataset_builder(path, config or default, cache_dir=str(cache))
         files = [Path(file) for files in builder.config.data_files.values() for file in files]
@@ -148,7 +148,7 @@ def _only_needed(repo: str, part: Dataset, columns: Columns) -> Dataset:
     if not (stored or (isinstance(kind, dict) and kind.keys() & {"bytes", "path"})) or columns.label not in single:
         raise InputError(
             f"{repo} has no image column {columns.image} or no column {columns.label} of labels; it has "
-            f"{', '.join(part.features)}: name them with --image_column, --label_column and --group_column"
+            f"{in_short(part.features)}: name them with --image_column, --label_column and --group_column"
         )
     part = part.select_columns(list(dict.fromkeys([columns.image, *single])))
     return part.cast_column(columns.image, Image(decode=False))
