@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from lesions.faults import Faults
 from lesions.output.plain_text import in_short, one_line
@@ -125,7 +125,7 @@ def is_file_inside(path: Path, folder: Path) -> bool:
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
-def open_image(content: bytes) -> Image.Image:
+def open_image(content: bytes) -> ImageFile.ImageFile:
     """The image, of one of the FORMATS, of which only the header is read yet. Raises BadImage for anything else."""
     with _clear_errors():
         return Image.open(BytesIO(content), formats=FORMATS)

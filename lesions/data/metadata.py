@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -125,9 +125,16 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     faults.add("age is not a number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
 
 
-def add_paths(table: pd.DataFrame, folder: Path, faults: Faults, missing: str = "image missing") -> pd.DataFrame:
-    """`table` with the `path` of each image below `folder`; notes those that are `missing` in `faults`."""
-    images = find_images(folder, faults, wanted=set(table["image_id"]))
+def add_paths(
+    table: pd.DataFrame,
+    folder: Path,
+    faults: Faults,
+    missing: str = "image missing",
+    files: Mapping[str, Path] | None = None,
+) -> pd.DataFrame:
+    """`table` with the `path` of each image: of `files` by their ids, or else below `folder`; notes those that are
+    `missing` in `faults`."""
+    images = find_images(folder, faults, wanted=set(table["image_id"])) if files is None else files
     faults.add(missing, *(name for name in table["image_id"] if name and name not in images))
     return table.assign(path=table["image_id"].map(images))
 
