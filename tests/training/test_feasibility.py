@@ -60,6 +60,12 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         (("--max_grad_norm", "nan"), "--max_grad_norm nan: give a number"),
         (("--accelerator_config", '{"split_batches": true}'), "split_batches: give the batch of one process"),
         (("--fp16", "--use_cpu"), "float16 needs a GPU"),
+        (
+            ("--dataloader_persistent_workers",),
+            "--dataloader_persistent_workers True: give --dataloader_num_workers too",
+        ),
+        (("--fsdp", "full_shard"), "--fsdp "),
+        (("--use_liger_kernel",), "--use_liger_kernel True: it has kernels for language models alone"),
         (("--tf32",), "--tf32 "),  # without a GPU by transformers, with one by this project
     ],
 )
