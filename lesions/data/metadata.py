@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from lesions.data.isic_archive import DERMOSCOPIC, NONE_STATED
 from lesions.data.left_out import DIAGNOSIS, IMAGE_TYPE, LeftOut
-from lesions.data.table_files import EXTRA_COLUMNS, METADATA, TEXT_COLUMNS, Columns, TableFile, read_files
+from lesions.data.table_files import (
+    EXTRA_COLUMNS,
+    METADATA,
+    PATIENT,
+    TEXT_COLUMNS,
+    Columns,
+    TableFile,
+    has_column,
+    read_files,
+)
 from lesions.diagnoses import CODES
 from lesions.faults import Faults, InputError
 from lesions.images import find_images
@@ -32,13 +42,15 @@ def read_metadata(
     joined. `classes` are the allowed diagnoses. None allows any, and a missing lesion id: such an image is a lesion
     of its own. With a list `left_out` it may be missing too, and images of other diagnoses, or of another type than
     dermoscopic, are appended to that list instead of being faults.
-    A lesion has one diagnosis. A patient, whom `columns.group` may name, may have several; without such a column
-    `patient_id` is the lesion's id.
+    A lesion has one diagnosis. A patient may have several: `columns.group` names the patient, or the column patient_id
+    does where no table has lesion ids. Without such a column `patient_id` is the lesion's id.
     Missing ages are NaN; missing text is the string `unknown`, as HAM10000 writes it.
     Raises InputError if a file is not a table or lacks a column, since no row can be checked then.
     """
     columns = columns or Columns()
     paths = [paths] if isinstance(paths, Path) else list(paths)
+    if columns.group == Columns.group and not has_column(paths, Columns.group) and has_column(paths, PATIENT):
+        columns = replace(columns, group=PATIENT)  # as ISIC 2020's table: images of one patient stay together
     strict = classes is not None and left_out is None
     file = read_files(paths, columns, faults)
     table = _known_columns(file, columns, strict)

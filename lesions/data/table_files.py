@@ -26,6 +26,8 @@ TEXT_COLUMNS = ("dx_type", "sex", "localization")
 EXTRA_COLUMNS = ("skin_tone", "license", "attribution")  # which HAM10000 lacks; "" if a table does not state them
 OF_AN_IMAGE = ("image_id", "image_type")  # the other columns may describe a lesion, whatever its image
 IMAGE_NAMES = ("image_id", "isic_id", "image", "file_name")  # the last one is that of imagefolder
+PATIENT = "patient_id"
+WHOLE = r"^(\d+)\.0$"  # a whole number, as pandas writes it in a column with gaps
 OTHER_NAMES = {
     "age": ["age_approx"],
     "localization": ["anatom_site_general", "site"],
@@ -118,10 +120,11 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
         known["dx"] = marked_column(table, marks).str.lower().fillna("")
     others = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
     if columns.group != Columns.group:
-        others["patient_id"] = [columns.group]
+        others[PATIENT] = [columns.group]
     for name, spellings in {"lesion_id": [Columns.group], **others}.items():
         if stated := [spelling for spelling in spellings if spelling in table]:
-            known[name] = _first_stated(table, stated)
+            said = _first_stated(table, stated)
+            known[name] = said.str.replace(WHOLE, r"\1", regex=True) if name in ("lesion_id", PATIENT) else said
     rows = pd.DataFrame(known, index=table.index, dtype=str)
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
         lines = rows.index[rows[name].str.contains("[\r\n]")]

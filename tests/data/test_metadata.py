@@ -284,6 +284,20 @@ def test_ids_that_do_not_meet_are_shown_in_both_forms(tmp_path: Path) -> None:
         read_joined(tmp_path, "image,dx\na0,nv\nA1,nv\n", LESIONS)
 
 
+def test_ids_that_pandas_wrote_as_numbers_with_a_point_are_whole(tmp_path: Path) -> None:
+    table = read_joined(
+        tmp_path, "image,dx,lesion_id\na,nv,7.0\nb,nv,7\nc,nv,1.0.0.5\n", "lesion_id,sex\n7,male\n1.0.0.5,x\n"
+    )
+    assert table["lesion_id"].tolist() == ["7", "7", "1.0.0.5"] and table["sex"].tolist() == ["male", "male", "x"]
+
+
+def test_patients_stay_together_where_no_lesion_is_known(tmp_path: Path) -> None:
+    table = read_joined(tmp_path, "image,patient_id,dx\na,P1,nv\nb,P1,mel\nc,,nv\n")
+    assert table["patient_id"].tolist() == ["P1", "P1", "c"]
+    lesions = "image,patient_id,lesion_id,dx\na,P1,L1,nv\nb,P1,L2,mel\n"  # where they are, --group_column decides
+    assert read_joined(tmp_path, lesions)["patient_id"].tolist() == ["L1", "L2"]
+
+
 def test_what_two_tables_state_differently_is_a_fault(tmp_path: Path) -> None:
     labels = "image,lesion_id,dx\na0,L0,nv\na1,,nv\n"
     assert read_joined(tmp_path, labels, LESIONS)["lesion_id"].tolist() == ["L0", "L0"]  # filled where it is blank
