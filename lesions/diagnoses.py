@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesions.faults import InputError
+from lesions.output.plain_text import in_short
 
 
 @dataclass(frozen=True)
@@ -49,28 +50,40 @@ BY_CODE = {diagnosis.code: diagnosis for diagnosis in (*DIAGNOSES, *OTHER_CODES)
 # Names besides those above: of the ISIC Archive, and common ones. Diagnoses that the archive calls indeterminate
 # (atypical melanocytic proliferation, atypical Spitz tumor) are in none of the lists.
 MELANOMAS = """melanoma; malignant melanoma; melanoma in situ; in situ melanoma; melanoma invasive; invasive melanoma;
-    melanoma metastasis; metastatic melanoma; lentigo maligna; lentigo maligna melanoma; nodular melanoma;
-    superficial spreading melanoma; acral lentiginous melanoma; amelanotic melanoma"""
-OTHER_MALIGNANT = """malignant; malignant other; other malignant; skin cancer; basal cell carcinoma; basalioma;
-    actinic keratosis; solar keratosis; solar or actinic keratosis; intraepithelial carcinoma; bowen disease;
-    squamous cell carcinoma; squamous cell carcinoma in situ; invasive squamous cell carcinoma; keratoacanthoma;
-    merkel cell carcinoma; sebaceous carcinoma; porocarcinoma; kaposi sarcoma; angiosarcoma;
-    dermatofibrosarcoma protuberans; cutaneous lymphoma; cutaneous t cell lymphoma; mycosis fungoides;
-    extramammary paget disease; collision at least one malignant proliferation"""
+    melanoma metastasis; metastatic melanoma; lentigo maligna; lentigo maligna melanoma; nodular melanoma; superficial
+    spreading melanoma; superficial spreading melanoma ssm; melanoma acral lentiginous; acral lentiginous melanoma;
+    amelanotic melanoma"""
+OTHER_MALIGNANT = """malignant; malignant other; other malignant; skin cancer; basal cell carcinoma; basalioma; actinic
+    keratosis; solar keratosis; solar or actinic keratosis; intraepithelial carcinoma; bowen disease; squamous cell
+    carcinoma; squamous cell carcinoma in situ; invasive squamous cell carcinoma; keratoacanthoma; merkel cell
+    carcinoma; sebaceous carcinoma; porocarcinoma; kaposi sarcoma; angiosarcoma; dermatofibrosarcoma protuberans;
+    cutaneous lymphoma; cutaneous t cell lymphoma; mycosis fungoides; extramammary paget disease; malignant epidermal;
+    malignant dermal; malignant cutaneous lymphoma; basal cell carcinoma superficial; basal cell carcinoma nodular;
+    basal cell carcinoma morpheiform; solid cystic basal cell carcinoma; metastatic carcinoma; collision at least one
+    malignant proliferation"""
 BENIGN = """benign; benign other; other benign; nevus; mole; melanocytic nevus; benign melanocytic nevus; common nevus;
-    atypical nevus; dysplastic nevus; clark nevus; blue nevus; spitz nevus; reed nevus; congenital nevus;
-    acral nevus; combined nevus; recurrent nevus; halo nevus; nevus spilus; dermal nevus; compound nevus;
-    junctional nevus; benign keratosis; benign keratosis like lesion; pigmented benign keratosis;
-    seborrheic keratosis; lichenoid keratosis; lichen planus like keratosis; solar lentigo; ink spot lentigo;
-    lentigo; lentigo nos; lentigo simplex; clear cell acanthoma; acanthoma; porokeratosis; dermatofibroma;
-    vascular; vascular lesion; hemangioma; angioma; cherry angioma; angiokeratoma; pyogenic granuloma; hemorrhage;
-    fibrous papule; angiofibroma; angiofibroma or fibrous papule; acrochordon; skin tag; neurofibroma; lipoma; scar;
-    sebaceous hyperplasia; trichoblastoma; supernumerary nipple; juvenile xanthogranuloma; xanthogranuloma; verruca;
-    wart; molluscum; molluscum contagiosum; mucosal melanosis; mucosal melanotic macule; melanosis;
-    cafe au lait macule; cyst; epidermal cyst; infundibular or epidermal cyst; inflammatory or infectious disease;
-    collision only benign proliferation; eczema; psoriasis; lichen planus; rosacea"""
+    atypical nevus; dysplastic nevus; clark nevus; blue nevus; spitz nevus; reed nevus; congenital nevus; acral nevus;
+    combined nevus; recurrent nevus; halo nevus; nevus spilus; dermal nevus; compound nevus; junctional nevus; benign
+    keratosis; benign keratosis like lesion; pigmented benign keratosis; seborrheic keratosis; lichenoid keratosis;
+    lichen planus like keratosis; solar lentigo; ink spot lentigo; lentigo; lentigo nos; lentigo simplex; clear cell
+    acanthoma; acanthoma; porokeratosis; dermatofibroma; vascular; vascular lesion; hemangioma; angioma; cherry angioma;
+    angiokeratoma; pyogenic granuloma; hemorrhage; fibrous papule; angiofibroma; angiofibroma or fibrous papule;
+    acrochordon; skin tag; neurofibroma; lipoma; scar; sebaceous hyperplasia; trichoblastoma; supernumerary nipple;
+    juvenile xanthogranuloma; xanthogranuloma; verruca; wart; molluscum; molluscum contagiosum; mucosal melanosis;
+    mucosal melanotic macule; melanosis; cafe au lait macule; cyst; epidermal cyst; infundibular or epidermal cyst;
+    inflammatory or infectious disease; collision only benign proliferation; eczema; psoriasis; lichen planus; rosacea;
+    benign epidermal; benign dermal; benign melanocyte; non neoplastic; inflammatory; genodermatosis; verruca vulgaris;
+    keloid; seborrheic keratosis irritated; granuloma pyogenic; lupus erythematosus; nevocytic nevus; epidermal nevus;
+    becker nevus; nevus sebaceous of jadassohn; reed or spitz nevus; atypical spindle cell nevus of reed"""
 
-NEGATIONS = {"no", "not", "non", "without", "negative", "absent", "excluded"}
+# What may follow a name, after a comma or in brackets, and change nothing. Any other word may deny it.
+KINDS = """nos acral alm amelanotic and associated atypical balloon bap basosquamous blue cell cellular clark combined
+    common compound congenital deficient dermal desmoplastic disease dysplastic flat halo hereditary hypomelanotic in
+    infiltrating infiltrative infundibulocystic invasive irritated junctional keratotic lentiginous less lmm melanocytic
+    metastatic micronodular mm more morpheaform morpheiform mucosal nm nodular nevoid of or palmar papillomatous
+    persistent pigmented plantar primary recurrent reed sclerosing situ skin solid spilus spindle spitz spitzoid
+    spreading ssm superficial than thick thin to traumatized type ulcerated verrucous with"""
+DOUBT = re.compile(r"\?|[(\[]\W*[)\]]")  # `melanoma?`, `melanoma (-)`
 
 
 def _normal(label: str) -> str:
@@ -94,20 +107,25 @@ def _normal_names(text: str, codes: Iterable[Diagnosis]) -> set[str]:
 
 _MELANOMAS = _normal_names(MELANOMAS, [BY_CODE["mel"]])
 _MALIGNANT = _MELANOMAS | _normal_names(OTHER_MALIGNANT, (one for one in BY_CODE.values() if one.malignant))
+_KINDS = set(_normal(KINDS).split())
 _BENIGN = _normal_names(BENIGN, (one for one in BY_CODE.values() if not one.malignant))
 
 
 def _known_as(label: str) -> str:
-    """The normal spelling under which `label` is known; without what follows a comma or bracket if need be, unless that
-    denies it or says the opposite, as in `nevus (malignant)`."""
-    parts = re.split(r"[,(\[]", label)
-    whole, *shorter = [_normal(",".join(parts[:count])) for count in range(len(parts), 0, -1)]
-    if whole in _MALIGNANT or whole in _BENIGN:
-        return whole
-    said = {_normal(part) for part in parts}
-    if (said & _MALIGNANT and said & _BENIGN) or NEGATIONS & set(whole.split()):
-        return whole
-    return next((one for one in shorter if one in _MALIGNANT or one in _BENIGN), whole)
+    """The normal spelling under which `label` is known; without what follows a comma or bracket if need be, where that
+    names a kind of it, or says the same again. Unlike `nevus (malignant)` or `melanoma (ruled out)`."""
+    parts = [_normal(part) for part in re.split(r"[,(\[]", label)]
+    for count in range(0 if DOUBT.search(label) else len(parts), 0, -1):
+        known = " ".join(parts[:count]).strip()
+        for names in (_MALIGNANT, _BENIGN):
+            if known in names:
+                return known if all(part in names or _is_kind(part) for part in parts[count:]) else label
+    return label
+
+
+def _is_kind(text: str) -> bool:
+    words = {word for word in text.split() if not word.isdecimal()}  # beside the numbers of a thickness
+    return bool(words) and words <= _KINDS
 
 
 def name_of(label: str) -> str:
@@ -141,7 +159,7 @@ def malignant_among(labels: Sequence[str], named: Sequence[str] | None = None) -
     """
     if named is not None:
         if strange := sorted(set(named) - set(labels)):
-            raise InputError(f"--malignant {', '.join(strange)}: not among the labels, which are {', '.join(labels)}")
+            raise InputError(f"--malignant {in_short(strange)}: not among the labels, which are {in_short(labels)}")
         return [label for label in labels if label in set(named)]
     answers = {label: is_malignant(label) for label in labels}
     return None if None in answers.values() else [label for label, answer in answers.items() if answer]
@@ -149,7 +167,7 @@ def malignant_among(labels: Sequence[str], named: Sequence[str] | None = None) -
 
 def why_unknown(labels: Iterable[str]) -> str:
     """Why `labels` have no malignant-or-not answer, and what to do."""
-    unknown = ", ".join(label for label in labels if is_malignant(label) is None)
+    unknown = in_short(label for label in labels if is_malignant(label) is None)
     return f"whether these labels are malignant is not known: {unknown}. Name the malignant labels with --malignant"
 
 

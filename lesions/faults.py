@@ -16,10 +16,9 @@ from contextlib import redirect_stderr
 from io import TextIOWrapper
 from pathlib import Path
 
-from lesions.output.plain_text import for_terminal
+from lesions.output.plain_text import SHOWN_OF_A_KIND, for_terminal
 from lesions.redaction import Redacted, secrets
 
-SHOWN_OF_A_KIND = 20
 INTERRUPTED, INTERRUPTED_CODE = "interrupted; run the same command again to continue", 130
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +16,11 @@ from lesions.diagnoses import BY_CODE, isic_order
 from lesions.faults import Faults, InputError
 from lesions.images import SUFFIXES
 from lesions.output.files import write_csv
-from lesions.output.plain_text import from_cell
+from lesions.output.plain_text import from_cell, in_short
 
 IMAGE_COLUMNS = ("image", "image_id")
 COLUMNS = (*IMAGE_COLUMNS, "lesion_id", "dx")  # that hold no mark of a diagnosis
-# What reading a CSV file raises.
-UNREADABLE = (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError)
+SEPARATOR, QUOTED = re.compile("[,;\t]"), re.compile('"[^"]*"')
 SUM_TOLERANCE = 1e-2  # of the probabilities of an image, which somebody may have rounded
 
 
@@ -39,7 +41,7 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[NDArray[np.floa
 
     Raises InputError, which names every label without a column, and every image whose row is not its probabilities.
     """
-    needed = ",".join(("image", *(_column_of(label, labels) for label in isic_order(labels))))
+    needed = in_short(("image", *(_column_of(label, labels) for label in isic_order(labels))))
     table, faults = _read_table(path, "predictions", needed), Faults()
     images, columns = list(table["image"]), _columns_of(labels, table)
     faults.add("column missing", *(label for label in labels if label not in columns))
@@ -71,25 +73,27 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
     ignored; so are the case of a diagnosis, and the suffix of a file name. Raises InputError that names every image
     without exactly one known diagnosis.
     """
-    needed = f"image_id,dx or image,{','.join(_column_of(label, labels) for label in isic_order(labels))}"
+    needed = f"image_id,dx or image,{in_short(_column_of(label, labels) for label in isic_order(labels))}"
     table = _read_table(path, "ground truth", needed)
     columns = _columns_of(labels, table)
     if "dx" in table:
-        dx = table["dx"].map(lambda text: label_of(text, labels))
+        dx, said = table["dx"].map(lambda text: label_of(text, labels)), table["dx"].map(repr)
     elif set(labels) <= set(columns):
         labels_by_column = {column: label for label, column in columns.items()}
         dx = marked_column(table, list(labels_by_column)).map(labels_by_column)
+        wrong = wrong_marks(table, list(labels_by_column))
+        said = pd.Series([wrong.get(line, "no 1") for line in table.index], table.index)
     else:
-        raise InputError(f"the ground truth {path} has the columns {', '.join(table)}; it needs {needed}")
-    table = table.assign(dx=dx, image=_named_as(images, table["image"]))
+        raise InputError(f"the ground truth {path} has the columns {in_short(table)}; it needs {needed}")
+    table = table.assign(dx=dx, said=said, image=_named_as(images, table["image"]))
     faults, known = Faults(), table[table["image"].isin(images)]
     faults.add("image without ground truth", *sorted(set(images) - set(known["image"])))
     faults.add("image with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
-    faults.add("no diagnosis that the model knows", *known["image"][known["dx"].isna()])
-    faults.raise_if_any(f"correct {path}; the model knows {', '.join(labels)}")
+    faults.add("no diagnosis that the model knows", *(known["image"] + ": " + known["said"])[known["dx"].isna()])
+    faults.raise_if_any(f"correct {path}; the model knows {in_short(labels)}")
     if "lesion_id" in known:
         known = known.assign(lesion_id=known["lesion_id"].where(known["lesion_id"] != "", known["image"]))
-    return known.set_index("image").loc[list(images)].reset_index()
+    return known.drop(columns="said").set_index("image").loc[list(images)].reset_index()
 
 
 def label_of(text: str, labels: Sequence[str]) -> str | None:
@@ -125,45 +129,79 @@ def _named_as(images: Sequence[str], names: pd.Series) -> pd.Series:
     return names.map(lambda name: name if name in exact else by_plain_name.get(plain(name), name))
 
 
-def read_cells(path: Path, separator: str = ",") -> pd.DataFrame:
-    """The cells of the CSV file `path` as text, where `NA` is a name like any other; its header is the first row.
-    Raises one of UNREADABLE.
+def read_cells(path: Path, what: str = "table") -> pd.DataFrame:
+    """The cells of the CSV file `path` as text, where `NA` is a name like any other, each row under the number of its
+    line. What separates the cells, a comma, semicolon or tab, is the first of these in the header. Rows of blank cells
+    are left out. Raises InputError, which calls the file `what`, for rows of another length than the header: their
+    cells may be of other columns.
 
-    pandas would rename a column of the header whose name is empty or appears twice, and take longer rows for an index.
+    pandas would rename a column whose name is empty or appears twice, and fill short rows without a word.
     """
-    options = {"header": None, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-    return pd.read_csv(path, sep=separator, **options).fillna("")
+    header, rows, line = list[str](), dict[int, list[str]](), 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = SEPARATOR.search(QUOTED.sub("", file.readline()))
+            file.seek(0)
+            reader = csv.reader(file, delimiter=first[0] if first else ",", strict=True)
+            header, line = next(reader, header), reader.line_num
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    rows[line + 1] = cells
+                line = reader.line_num
+    except csv.Error as error:
+        raise InputError(
+            f"the {what} {path}: the row that begins in line {line + 1} has a quote too few or too many ({error})"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the {what} {path} can't be read as CSV in UTF-8: {error}") from error
+    if not header:
+        raise InputError(f"the {what} {path} is empty")
+    faults = Faults()
+    faults.add(
+        f"row of {path} that has not {len(header)} cells, as its header has, in line",
+        *(f"{line}: {len(cells)}" for line, cells in rows.items() if len(cells) != len(header)),
+    )
+    faults.raise_if_any("add or remove cells there; a cell that holds a separator needs quotes around it")
+    return pd.DataFrame(rows.values(), index=list(rows), columns=header, dtype=str)
 
 
 def _read_table(path: Path, what: str, needed: str) -> pd.DataFrame:
-    """The CSV file `path` as text, where `NA` is a name like any other, with the column `image`. Raises InputError,
-    which calls the file `what` and says which columns are `needed`."""
-    try:
-        rows = read_cells(path).map(from_cell)
-    except UNREADABLE as error:
-        raise InputError(f"the {what} {path} can't be read as CSV: {error}") from error
-    names = [name.strip() if name.strip() in COLUMNS else name for name in rows.iloc[0]]
+    """The CSV file `path`, as `read_cells` reads it, with the column `image`. Raises InputError, which calls the file
+    `what` and says which columns are `needed`."""
+    rows = read_cells(path, what).map(from_cell).reset_index(drop=True)
+    names = [name.strip() if name.strip() in COLUMNS else name for name in map(from_cell, rows)]
     names = ["image" if name in IMAGE_COLUMNS else name for name in names]
     if names.count("image") != 1 or any(names.count(name) > 1 for name in COLUMNS):
-        raise InputError(
-            f"the {what} {path} has the columns {', '.join(rows.iloc[0])}; it needs {needed}, each of them once"
-        )
-    return rows.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
+        raise InputError(f"the {what} {path} has the columns {in_short(rows)}; it needs {needed}, each of them once")
+    return rows.set_axis(names, axis=1)
 
 
 def one_hot_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of `table` (of strings) that the ISIC challenges' one-hot form would have: upper case, all 0 or 1."""
-    marks = table[[name for name in table if name.isupper()]].apply(pd.to_numeric, errors="coerce")
-    return [name for name in marks if marks[name].isin([0, 1]).all()]
+    """The columns of `table` (of strings) that the ISIC challenges' one-hot form would have: upper case, most of
+    their cells 0 or 1."""
+    marks = _marks(table, [name for name in table if name.isupper()])
+    return [name for name in marks if marks[name].isin([0, 1]).mean() > 0.5]
 
 
-def from_one_hot(table: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """The name, in lower case, of the one of `columns` that each row marks; None where it marks none or several."""
-    return marked_column(table, columns).str.lower()
+def _marks(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    return table[columns].apply(pd.to_numeric, errors="coerce")
 
 
 def marked_column(table: pd.DataFrame, columns: list[str]) -> pd.Series:
     """The one of `columns` that each row marks with a 1, all others with a 0; None where it marks none, or several."""
-    marks = table[columns].apply(pd.to_numeric, errors="coerce")
+    marks = _marks(table, columns)
     one_hot = marks.isin([0, 1]).all(axis=1) & (marks.sum(axis=1) == 1)
     return marks.fillna(0).idxmax(axis=1).where(one_hot, None)
+
+
+def wrong_marks(table: pd.DataFrame, columns: list[str]) -> dict[Any, str]:
+    """Of each row, by the index, with another cell than 0 or 1 in one of `columns`, or with a 1 in several: these
+    columns and their values."""
+    marks = _marks(table, columns)
+    wrong = ~marks.isin([0, 1])
+    wrong |= (marks == 1).mul((marks == 1).sum(axis=1) > 1, axis=0)
+    faulty = wrong[wrong.any(axis=1)]
+    return {
+        line: ", ".join(f"{name} {table.at[line, name]!r}" for name in columns if odd[name])
+        for line, odd in faulty.iterrows()
+    }

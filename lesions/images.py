@@ -14,16 +14,17 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from lesions.faults import SHOWN_OF_A_KIND, Faults
-from lesions.output.plain_text import one_line
+from lesions.faults import Faults
+from lesions.output.plain_text import in_short, one_line
 
 # Of what Pillow reads, the formats of photographs. Others need care that no data set deserves: EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 SUFFIX = re.compile(rf"({'|'.join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE)
 TYPES = ", ".join(sorted(SUFFIXES))  # as a message names them
+DARK = 256 >> 2  # of 256 levels: 14 bits or fewer, kept in 16, stay below it
 LARGEST = 256 << 20  # bytes of an image file
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 LINKED = "folder that is a link, which is not followed: copy the folder itself there"
@@ -81,8 +82,7 @@ def tell_passed_over(folder: Path) -> None:
     """Says on stderr which files below `folder` are not images of a type that is read, if any."""
     others = [path.relative_to(folder).as_posix() for path in files_below(folder) if not SUFFIX.search(path.name)]
     if others:
-        more = f" and {len(others) - SHOWN_OF_A_KIND} more" if len(others) > SHOWN_OF_A_KIND else ""
-        named = one_line(", ".join(sorted(others)[:SHOWN_OF_A_KIND])) + more
+        named = one_line(in_short(sorted(others)))
         print(f"left out, not of a type that is read ({TYPES}): {named}", file=sys.stderr)
 
 
@@ -125,7 +125,7 @@ def is_file_inside(path: Path, folder: Path) -> bool:
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
-def open_image(content: bytes) -> Image.Image:
+def open_image(content: bytes) -> ImageFile.ImageFile:
     """The image, of one of the FORMATS, of which only the header is read yet. Raises BadImage for anything else."""
     with _clear_errors():
         return Image.open(BytesIO(content), formats=FORMATS)
@@ -139,15 +139,22 @@ def decode(source: Path | bytes) -> Image.Image:
 
 def load(source: Path | bytes) -> Image.Image:
     """The upright image, fully decoded, in its own mode, of which Pillow converts each to RGB. Raises BadImage if it
-    is unreadable or truncated, or in gray of 32 bits: nobody knows which number is white."""
+    is unreadable or truncated, or if nobody knows which number is white: in gray of 32 bits, and where 16 bits hold
+    levels of fewer, as those of 12 bits, and would come out almost black."""
     content = source if isinstance(source, bytes) else read_file(source)
     with _clear_errors(), open_image(content) as image:
+        of_16_bits = ";16" in str(image.tile)
         image.load()
         upright = ImageOps.exif_transpose(image)
         if upright.mode in ("I", "F"):
             raise BadImage("gray of 32 bits, in which the number of white is not known; save it with 8 or 16")
         if upright.mode.startswith("I;16"):  # which convert() would clip at 255
-            return Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
+            upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
+        if of_16_bits and (brightest := int(np.asarray(upright.convert("RGB")).max())) < DARK:
+            raise BadImage(
+                f"no pixel uses more than {brightest.bit_length() + 8} of its 16 bits, as if its levels had fewer, and "
+                "the number of white is not known; save it with 8 bits"
+            )
         return upright
 
 

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic takes no other before Python
 
 from lesions.faults import Faults, InputError
 from lesions.output.files import Number, read_json, sha256_of
+from lesions.output.plain_text import in_short
 
 RECORD, CURVES, FAMILIARITY = "training.json", "training_curves.png", "familiarity.safetensors"
 WEIGHTS = "model*.safetensors"
@@ -90,7 +91,7 @@ def record_of(folder: Path, labels: Sequence[str] | None = None) -> dict[str, An
         bias = (record.get("decision") or {}).get("bias", labels)
         known = all(set(part) <= set(labels) for part in [*some, record.get("malignant") or []])
         if not known or any(set(part) != set(labels) for part in parts) or len(bias) != len(labels):
-            raise InputError(f"{path} is about other labels than the model's {', '.join(labels)}; remove it")
+            raise InputError(f"{path} is about other labels than the model's {in_short(labels)}; remove it")
         if record.get("weights_sha256", weights := weights_of(folder)) != weights:
             raise InputError(f"{path} is about other weights than those that lie beside it now; remove it")
     return record

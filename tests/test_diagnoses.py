@@ -36,7 +36,9 @@ def test_isic_2019() -> None:
 @pytest.mark.parametrize(
     "label",
     ["Squamous Cell Carcinoma", "SCCKA", "MAL_OTH", "Bowen's disease", "actinic_keratoses", "Melanoma (in situ)",
-     "basal-cell carcinoma", "Solar or actinic keratosis", "MELANOMA", "Malignant", "Melanoma Invasive, Nodular"],
+     "basal-cell carcinoma", "Solar or actinic keratosis", "MELANOMA", "Malignant", "Melanoma Invasive, Nodular",
+     "Melanoma (MEL)", "melanoma (less than 0.76 mm)", "Squamous cell carcinoma in situ, Bowens disease",
+     "Malignant Epidermal", "basal-cell-carcinoma-superficial", "nodular-melanoma-(nm)"],
 )  # fmt: skip
 def test_malignant_in_any_spelling(label: str) -> None:
     assert is_malignant(label) is True
@@ -46,7 +48,9 @@ def test_malignant_in_any_spelling(label: str) -> None:
     "label",
     ["Naevus", "melanocytic nevi", "Nevus, NOS, Compound", "seborrhoeic keratosis", "Seborrheic Keratoses", "BEN_OTH",
      "Haemangioma", "lentigo NOS", "Lichen planus-like keratosis", "Café-au-lait macule", "Vascular Lesions", "benign",
-     "Pigmented Benign Keratosis", "warts", "NEV", "SEK", "INF"],
+     "Pigmented Benign Keratosis", "warts", "NEV", "SEK", "INF",
+     "Common Nevus", "NV [melanocytic nevus]", "Nevus, Recurrent or persistent", "Nevus, BAP-1 deficient",
+     "non-neoplastic", "reed or spitz nevus", "genodermatoses"],
 )  # fmt: skip
 def test_benign_in_any_spelling(label: str) -> None:
     assert is_malignant(label) is False
@@ -55,7 +59,9 @@ def test_benign_in_any_spelling(label: str) -> None:
 @pytest.mark.parametrize(
     "label",
     ["unknown", "other", "Indeterminate", "atypical melanocytic proliferation", "1", "", "nevus (malignant)",
-     "Melanoma (absent)", "benign, not melanoma", "non-melanoma", "비melanoma", "비 nevus", "색소 (benign)"],
+     "Melanoma (absent)", "benign, not melanoma", "non-melanoma", "비melanoma", "비 nevus", "색소 (benign)",
+     "Nevus, malignant transformation", "nevus (suspected melanoma)", "Melanoma, ruled out", "melanoma (false)",
+     "melanoma (0)", "melanoma (-)", "melanoma?", "BKL, pre-malignant", "Nevus, suspicious", "melanoma (history of)"],
 )  # fmt: skip
 def test_what_nobody_can_say_is_not_called_benign(label: str) -> None:
     assert is_malignant(label) is None

@@ -18,6 +18,7 @@ from lesions.data.options import FORM, ExtraSet, Options
 from lesions.data.splits import UNDIVIDED
 from lesions.data.table_files import Columns, find_metadata, has_column, is_archive_table
 from lesions.faults import Faults, InputError
+from lesions.output.plain_text import in_short
 
 
 def read_extra(
@@ -44,7 +45,7 @@ def read_extra(
         table = read_metadata(tables, faults, columns, classes=None)
         unknown = table[~table["dx"].isin(classes) & (table["dx"] != "")]
         faults.add(
-            f"diagnosis in {extra.name} that the training data lack (they have {', '.join(classes)}; "
+            f"diagnosis in {extra.name} that the training data lack (they have {in_short(classes)}; "
             "--on_other_diagnosis skip leaves such images out)",
             *(unknown["image_id"] + ": " + unknown["dx"]),
         )

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from lesions.data.isic_archive import DERMOSCOPIC, NONE_STATED
 from lesions.data.left_out import DIAGNOSIS, IMAGE_TYPE, LeftOut
-from lesions.data.table_files import EXTRA_COLUMNS, METADATA, TEXT_COLUMNS, Columns, TableFile, read_files
+from lesions.data.table_files import (
+    EXTRA_COLUMNS,
+    METADATA,
+    PATIENT,
+    TEXT_COLUMNS,
+    Columns,
+    TableFile,
+    has_column,
+    read_files,
+)
 from lesions.diagnoses import CODES
 from lesions.faults import Faults, InputError
 from lesions.images import find_images
 from lesions.output.files import whole_file
+from lesions.output.plain_text import in_short
 
 
 def read_metadata(
@@ -31,13 +42,15 @@ def read_metadata(
     joined. `classes` are the allowed diagnoses. None allows any, and a missing lesion id: such an image is a lesion
     of its own. With a list `left_out` it may be missing too, and images of other diagnoses, or of another type than
     dermoscopic, are appended to that list instead of being faults.
-    A lesion has one diagnosis. A patient, whom `columns.group` may name, may have several; without such a column
-    `patient_id` is the lesion's id.
+    A lesion has one diagnosis. A patient may have several: `columns.group` names the patient, or the column patient_id
+    does where no table has lesion ids. Without such a column `patient_id` is the lesion's id.
     Missing ages are NaN; missing text is the string `unknown`, as HAM10000 writes it.
     Raises InputError if a file is not a table or lacks a column, since no row can be checked then.
     """
     columns = columns or Columns()
     paths = [paths] if isinstance(paths, Path) else list(paths)
+    if columns.group == Columns.group and not has_column(paths, Columns.group) and has_column(paths, PATIENT):
+        columns = replace(columns, group=PATIENT)  # as ISIC 2020's table: images of one patient stay together
     strict = classes is not None and left_out is None
     file = read_files(paths, columns, faults)
     table = _known_columns(file, columns, strict)
@@ -64,7 +77,7 @@ def _known_columns(file: TableFile, columns: Columns, strict: bool) -> pd.DataFr
         wanted |= {name: name for name in (*(() if grouped else ("lesion_id",)), *TEXT_COLUMNS, "age")}
     if missing := [column for name, column in wanted.items() if name not in table]:
         raise InputError(
-            f"{file.path} lacks the columns {', '.join(missing)}; it has {', '.join(file.columns)}. A table has the "
+            f"{file.path} lacks the columns {', '.join(missing)}; it has {in_short(file.columns)}. A table has the "
             "columns image_id and dx, or image and one column per diagnosis in capitals, or isic_id and diagnosis_1"
         )
     if table.empty:
@@ -85,16 +98,16 @@ def _leave_out(table: pd.DataFrame, classes: Sequence[str], left_out: list[LeftO
         ]
     usable = table[~other_type & ~outside]
     if usable.empty:
-        found = table["dx"].value_counts().index[:10]
+        found = in_short(map(repr, table["dx"].value_counts().index))
         raise InputError(
-            f"{source} has no dermoscopic image with one of the diagnoses {', '.join(classes)}; it has "
-            f"{', '.join(map(repr, found))}. Correct the spelling in its table, or leave it out"
+            f"{source} has no dermoscopic image with one of the diagnoses {in_short(classes)}; it has {found}. "
+            "Correct the spelling in its table, or leave it out"
         )
     return usable
 
 
 def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | None) -> None:
-    line = table.index.to_series().add(2).astype(str)  # line 1 is the header
+    line = table.index.to_series().astype(str)
     for column in ("image_id", "dx"):
         faults.add(f"{column} is empty, in line", *line[table[column] == ""])
     if classes is not None:
@@ -106,7 +119,7 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     if classes is not None:
         unknown = table[~table["dx"].isin(classes) & (table["dx"] != "")]
         faults.add(
-            f"unknown diagnosis (dx is one of {', '.join(classes)})",
+            f"unknown diagnosis (dx is one of {in_short(classes)})",
             *(unknown["image_id"] + ": " + unknown["dx"].map(repr)),
         )
 
@@ -124,9 +137,16 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     faults.add("age is not a number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
 
 
-def add_paths(table: pd.DataFrame, folder: Path, faults: Faults, missing: str = "image missing") -> pd.DataFrame:
-    """`table` with the `path` of each image below `folder`; notes those that are `missing` in `faults`."""
-    images = find_images(folder, faults, wanted=set(table["image_id"]))
+def add_paths(
+    table: pd.DataFrame,
+    folder: Path,
+    faults: Faults,
+    missing: str = "image missing",
+    files: Mapping[str, Path] | None = None,
+) -> pd.DataFrame:
+    """`table` with the `path` of each image: of `files` by their ids, or else below `folder`; notes those that are
+    `missing` in `faults`."""
+    images = find_images(folder, faults, wanted=set(table["image_id"])) if files is None else files
     faults.add(missing, *(name for name in table["image_id"] if name and name not in images))
     return table.assign(path=table["image_id"].map(images))
 

@@ -12,9 +12,9 @@ import pandas as pd
 from lesions.data.isic_archive import diagnoses_of, is_archive_form
 from lesions.diagnoses import is_malignant
 from lesions.faults import Faults, InputError
-from lesions.ground_truth import UNREADABLE, from_one_hot, one_hot_columns, read_cells
+from lesions.ground_truth import marked_column, one_hot_columns, read_cells, wrong_marks
 from lesions.images import LINKED, archives, image_files, image_ids, linked_folders, tell_passed_over
-from lesions.output.plain_text import escaped
+from lesions.output.plain_text import escaped, in_short
 
 SUFFIXES = (".csv", ".tab", ".tsv", ".txt")  # of a table, in any case
 METADATA = "HAM10000_metadata.csv"  # of Kaggle's release
@@ -26,6 +26,8 @@ TEXT_COLUMNS = ("dx_type", "sex", "localization")
 EXTRA_COLUMNS = ("skin_tone", "license", "attribution")  # which HAM10000 lacks; "" if a table does not state them
 OF_AN_IMAGE = ("image_id", "image_type")  # the other columns may describe a lesion, whatever its image
 IMAGE_NAMES = ("image_id", "isic_id", "image", "file_name")  # the last one is that of imagefolder
+PATIENT = "patient_id"
+WHOLE = r"^(\d+)\.0$"  # a whole number, as pandas writes it in a column with gaps
 OTHER_NAMES = {
     "age": ["age_approx"],
     "localization": ["anatom_site_general", "site"],
@@ -68,10 +70,11 @@ def find_metadata(folder: Path) -> Path:
         "and the images, or name a table of another name (--metadata, or NAME=DIR:TABLE.csv)"
     ]
     if packed := [path.relative_to(folder).as_posix() for path in archives(folder)]:
-        advice.append(f"If the table is in {', '.join(packed[:10])}: unpack that first")
+        advice.append(f"If the table is in {in_short(packed)}: unpack that first")
     if names:
-        folders = ", ".join(names[:10])
-        advice.append(f"If the folders of the images are named after their diagnoses ({folders}): --metadata {folder}")
+        advice.append(
+            f"If the folders of the images are named after their diagnoses ({in_short(names)}): --metadata {folder}"
+        )
     raise InputError("\n".join(advice))
 
 
@@ -93,7 +96,7 @@ def read_files(paths: Sequence[Path], columns: Columns, faults: Faults) -> Table
     """
     first, *others = (_read_file(path, columns, faults) for path in paths)
     if "image_id" not in first.rows or (columns.image not in first.columns and columns.image != Columns.image):
-        raise InputError(f"{first.path} lacks the column {columns.image}; it has {', '.join(first.columns)}")
+        raise InputError(f"{first.path} lacks the column {columns.image}; it has {in_short(first.columns)}")
     rows, names = first.rows, list(first.columns)
     for other in others:
         rows = _join(rows, first.path, other, columns, faults)
@@ -112,16 +115,19 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
     elif columns.label == Columns.label and is_archive_form(table.columns):
         known["dx"] = diagnoses_of(table)
     elif columns.label == Columns.label and (marks := one_hot_columns(table)):
-        known["dx"] = from_one_hot(table, marks).fillna("")
+        wrong = (f"{line}: {cells}" for line, cells in wrong_marks(table, marks).items())
+        faults.add(f"one-hot cell of {path.name} that is not 0 or 1, or one of several 1s, in line", *wrong)
+        known["dx"] = marked_column(table, marks).str.lower().fillna("")
     others = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
     if columns.group != Columns.group:
-        others["patient_id"] = [columns.group]
+        others[PATIENT] = [columns.group]
     for name, spellings in {"lesion_id": [Columns.group], **others}.items():
         if stated := [spelling for spelling in spellings if spelling in table]:
-            known[name] = _first_stated(table, stated)
+            said = _first_stated(table, stated)
+            known[name] = said.str.replace(WHOLE, r"\1", regex=True) if name in ("lesion_id", PATIENT) else said
     rows = pd.DataFrame(known, index=table.index, dtype=str)
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
-        lines = rows.index[rows[name].str.contains("[\r\n]")] + 2
+        lines = rows.index[rows[name].str.contains("[\r\n]")]
         faults.add(f"{name} of several lines in {path.name}: a quote is missing, in line", *map(str, lines))
     return TableFile(path, list(table), rows)
 
@@ -129,14 +135,8 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
 def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():  # a pipe would be empty when it is read again
         raise InputError(f"{path} is not a file; give a table, as a regular file")
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-        separator = max(",\t;", key=header.count)  # the Dataverse separates by tabs, Excel in Europe by semicolons
-        rows = read_cells(path, separator)
-    except UNREADABLE as error:
-        raise InputError(f"{path} is not a CSV table in UTF-8: {error}") from error
-    table = rows.iloc[1:].set_axis(rows.iloc[0].str.strip(), axis=1).reset_index(drop=True)
+    table = read_cells(path)
+    table = table.set_axis(table.columns.str.strip(), axis=1)
     table = table.drop(columns="", errors="ignore")
     if not table.columns.is_unique:
         raise InputError(f"{path} has the column {table.columns[table.columns.duplicated()][0]} twice; remove one")
@@ -182,7 +182,7 @@ def _join(rows: pd.DataFrame, path: Path, other: TableFile, columns: Columns, fa
     """`rows`, which come from `path`, with what `other` says of the same image, lesion or patient."""
     keys = [name for name in ("image_id", "lesion_id", "patient_id") if name in rows and name in other.rows]
     if not keys:
-        raise InputError(f"{other.path} lacks the column {columns.image}; it has {', '.join(other.columns)}")
+        raise InputError(f"{other.path} lacks the column {columns.image}; it has {in_short(other.columns)}")
     stated = {key: (set(rows[key]) - {""}, set(other.rows[key]) - {""}) for key in keys}
     key = max(keys, key=lambda name: len(set.intersection(*stated[name])))
     ours, theirs = stated[key]

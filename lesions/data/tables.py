@@ -21,7 +21,7 @@ def read_tables(source: Source, options: Options) -> tuple[pd.DataFrame, list[st
     faults, left_out = Faults(), [*source.left_out]
     mixed = left_out if source.mixed or options.on_other_diagnosis == "skip" else None
     table = read_metadata(source.tables, faults, source.columns, source.classes, mixed, source.title)
-    table = add_paths(table, source.folder, faults).assign(split=UNDIVIDED, source=source.title)
+    table = add_paths(table, source.folder, faults, files=source.files).assign(split=UNDIVIDED, source=source.title)
     classes = sorted(source.classes or set(table["dx"]))
     extras = [(test, test.name) for test in options.extra_test] + [(extra, "train") for extra in options.extra_train]
     for extra, split in extras:

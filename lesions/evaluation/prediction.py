@@ -28,6 +28,7 @@ from lesions.model.familiarity import COMMAND, Familiarity
 from lesions.model.inputs import LesionImages, collate
 from lesions.model.loading import heads, load_for_prediction, load_processor
 from lesions.model.onnx_runtime import OnnxClassifier
+from lesions.output.plain_text import in_short
 from lesions.run_folder import FAMILIARITY, record_of, weights_of
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class Predictor:
         names = rows.features["label"].names
         if set(names) != set(self.labels):
             raise InputError(
-                f"different diagnoses: the model {self.folder} knows {', '.join(self.labels)}; {name} has "
-                f"{', '.join(names)}. Take data with the model's own diagnoses"
+                f"different diagnoses: the model {self.folder} knows {in_short(self.labels)}; {name} has "
+                f"{in_short(names)}. Take data with the model's own diagnoses"
             )
         return np.array([self.labels.index(names[number]) for number in rows["label"]])
 

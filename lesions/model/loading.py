@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from lesions.faults import InputError
 from lesions.model.resolution import image_side
 from lesions.output.files import read_json
 from lesions.output.places import check_utf8
+from lesions.output.plain_text import in_short
 from lesions.run_folder import WEIGHTS
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
@@ -179,8 +181,8 @@ def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
 def load_for_prediction(folder: Path) -> PreTrainedModel:
     """A trained float32 model in evaluation mode."""
     labels = list(read_config(folder).id2label.values())
-    if len(set(labels)) < len(labels):
-        raise InputError(f"the model in {folder} has several outputs of one name: {', '.join(labels)}")
+    if repeated := [label for label, times in Counter(labels).items() if times > 1]:
+        raise InputError(f"the model in {folder} has several outputs of one name: {in_short(repeated)}")
     model, misfits = _load(AutoModelForImageClassification, folder)
     _refuse_misfits(folder, misfits)
     return model.eval()
@@ -195,7 +197,7 @@ def check_labels(id2label: dict[int, str], labels: list[str], folder: Path) -> N
     nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in found)
     if found != labels and not nameless and (len(found) == len(labels) or set(found) & set(labels)):
         raise InputError(
-            f"the model in {folder} distinguishes {', '.join(found)}; the data set has {', '.join(labels)}. "
+            f"the model in {folder} distinguishes {in_short(found)}; the data set has {in_short(labels)}. "
             "Add --new_head to train a new head on its backbone, or give another --model"
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"  # with line ends, escapes, and turned text
 FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # some spreadsheets take the wide signs too
+SHOWN_OF_A_KIND = 20
 BLOCK = re.compile(r"([#>~+*=_\[-]|\d+(?=[.)]( |$)))")  # what begins a heading, list, rule, code or link in Markdown
 
 
@@ -40,6 +42,13 @@ def one_line(text: str) -> str:
 def for_terminal(text: str) -> str:
     """The lines of `text`, each as `one_line` makes it."""
     return "\n".join(map(one_line, text.split("\n")))
+
+
+def in_short(names: Iterable[object]) -> str:
+    """The first `names` and the count of the others: a model may know a thousand labels."""
+    listed = [*map(str, names)]
+    more = f" and {len(listed) - SHOWN_OF_A_KIND} more" if len(listed) > SHOWN_OF_A_KIND else ""
+    return ", ".join(listed[:SHOWN_OF_A_KIND]) + more
 
 
 def for_cell(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from math import inf
 
 from lesions.faults import InputError
+from lesions.output.plain_text import in_short
 
 SCHEMES = {
     "balanced": lambda count: 1 / count,  # every diagnosis weighs the same in total
@@ -20,7 +21,7 @@ def count_labels(numbers: Iterable[int], labels: list[str]) -> dict[str, int]:
     counts = Counter(numbers)
     empty = [name for number, name in enumerate(labels) if not counts[number]]
     if empty:
-        raise InputError(f"the training split holds no image of {', '.join(empty)}, so the model can't learn that")
+        raise InputError(f"the training split holds no image of {in_short(empty)}, so the model can't learn that")
     return {name: counts[number] for number, name in enumerate(labels)}
 
 
@@ -32,7 +33,7 @@ def class_weights(scheme: str | dict[str, float], counts: dict[str, int]) -> dic
     """
     if isinstance(scheme, dict):
         if set(scheme) != set(counts) or not all(isinstance(w, (int, float)) and 0 < w < inf for w in scheme.values()):
-            raise InputError(f"class_weights needs one positive number for each of {', '.join(counts)}; got {scheme}")
+            raise InputError(f"class_weights needs one positive number for each of {in_short(counts)}; got {scheme}")
         raw = {name: float(scheme[name]) for name in counts}
     elif scheme in SCHEMES:
         raw = {name: SCHEMES[scheme](count) for name, count in counts.items()}

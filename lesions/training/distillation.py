@@ -15,6 +15,7 @@ from lesions.faults import InputError
 from lesions.model.inputs import levels_of
 from lesions.model.loading import ON_CPU, load_for_prediction, load_processor
 from lesions.model.resolution import image_side
+from lesions.output.plain_text import in_short
 
 
 class Teacher(nn.Module):
@@ -36,7 +37,7 @@ class Teacher(nn.Module):
         own = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         if set(own) != set(labels):
             raise InputError(
-                f"the teacher in {folder} distinguishes {', '.join(own)}; the data set has {', '.join(labels)}. "
+                f"the teacher in {folder} distinguishes {in_short(own)}; the data set has {in_short(labels)}. "
                 "Give a --teacher of the same diagnoses"
             )
         self.order = [own.index(name) for name in labels]

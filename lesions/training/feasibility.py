@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import DynamoBackend
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import Trainer, get_scheduler
@@ -39,10 +41,17 @@ FIXED: dict[str, tuple[Any, str]] = {
     "bf16_full_eval": (False, "evaluations are in float32, and so are the saved weights"),
     "fp16_full_eval": (False, "evaluations are in float32, and so are the saved weights"),
     "label_names": (["labels"], "that is what the images' labels are called"),
+    "dataloader_drop_last": (False, "it would drop images of the validation split too, and no loss needs it"),
+    "use_liger_kernel": (False, "it has kernels for language models alone"),
     "train_sampling_strategy": (
         "random",
         "images have no length, and a sorted split teaches its order",
     ),
+}
+# Texts of which transformers finds out only later what they name.
+CHOICES = {
+    "dataloader_multiprocessing_context": multiprocessing.get_all_start_methods(),
+    "torch_compile_backend": [name.lower() for name in DynamoBackend.__members__],
 }
 
 
@@ -60,8 +69,11 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
     for name, (needed, why) in FIXED.items():
         if given[name] != needed:
             refuse(name, why)
-    if training.max_steps <= 0 and not training.num_train_epochs > 0:
-        refuse("num_train_epochs", "nothing would be trained")
+    for name, choices in CHOICES.items():
+        if given[name] is not None and given[name].lower() not in choices:
+            refuse(name, f"choose one of {', '.join(choices)}")
+    if training.max_steps <= 0 and not 0 < training.num_train_epochs < inf:
+        refuse("num_train_epochs", "nothing would be trained, or without an end")
     if options.low_epochs and not options.low_side:
         refuse("low_epochs", "give --low_side too")
     if not isinstance(options.class_weights, dict) and options.class_weights not in {None, *SCHEMES}:
@@ -75,6 +87,10 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
         refuse("report_to", f"{tracker} is not a tracker that transformers knows, or its package is not installed")
     if training.accelerator_config.split_batches:
         faults.add("option that can't work", "--accelerator_config split_batches: give the batch of one process")
+    if training.dataloader_persistent_workers and not training.dataloader_num_workers:
+        refuse("dataloader_persistent_workers", "give --dataloader_num_workers too")
+    if training.fsdp and training.world_size == 1:
+        refuse("fsdp", "it divides a model over several processes, which accelerate launch starts")
     if training.tf32:
         refuse("tf32", "evaluations are in float32; to train faster, give --bf16")
     parameter = torch.nn.Parameter(torch.zeros(1))

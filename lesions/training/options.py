@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-import yaml
-
 from lesions.faults import InputError
 from lesions.options import OptionParser
+from lesions.training.recipe import NULL, read_recipe, typed
 
 if TYPE_CHECKING:
     from lesions.training.arguments import LesionTrainingArguments
@@ -183,41 +182,21 @@ def _apply_recipe(path: Path, parser: OptionParser) -> list[str]:
     """The recipe's single values as words of a command line, so that they are checked alike. What a command line
     can't say, lists, mappings and null, becomes the parser's default."""
     recipe, where = read_recipe(path), f"the recipe {path}"
-    parser.refuse_unknown(map(str, recipe), where)
+    parser.refuse_unknown(recipe, where)
     kinds = {name: str(kind) for each in parser.dataclass_types for name, kind in get_type_hints(each).items()}
     words = []
     for name, value in recipe.items():
-        if value is None or isinstance(value, (list, dict)):
-            if value is not None and type(value).__name__ not in kinds[name]:
-                raise InputError(f"{where}: {name} takes one value, not {value}")
-            parser.set_defaults(**{name: value})
-        else:
+        if isinstance(value, str) and value not in NULL:
             words.append(f"--{name}={value}")
+            continue
+        nested = isinstance(value, list) and not all(isinstance(item, str) for item in value)
+        if nested or (not isinstance(value, str) and type(value).__name__ not in kinds[name]):
+            raise InputError(
+                f"{where}: {name} takes {'a list of single values' if nested else 'one value'}, not {value}"
+            )
+        parser.set_defaults(**{name: typed(value) if isinstance(value, dict) else None if value in NULL else value})
     try:
         parser.parse_known_args(words)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     return words
-
-
-class _OnceEach(yaml.SafeLoader):
-    """Refuses an option that is given twice, of which PyYAML takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
-            raise yaml.YAMLError(f"{twice[0]} is given twice")
-        return super().construct_mapping(node, deep)
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The recipe's options. Raises InputError unless it is a YAML mapping."""
-    try:
-        recipe = yaml.load(path.read_text(encoding="utf-8"), _OnceEach)
-    except FileNotFoundError as error:
-        raise InputError(f"the recipe {path} does not exist; the folder recipes has some") from error
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"the recipe {path} is not a YAML file: {error}") from error
-    if not isinstance(recipe, dict):
-        raise InputError(f"the recipe {path} must hold lines of the form `option: value`")
-    return recipe

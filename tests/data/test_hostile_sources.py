@@ -86,7 +86,11 @@ def test_images_as_bytes_structs_or_paths(form: str, tmp_path: Path) -> None:
     assert read(write(tmp_path / "set", images, pa.array(["nv"]), None)) == (["nv"], [])
 
 
-IDS = {"numbers": [0, 1, None], "paths": ["x/1.jpg", "y/1.jpg", "2"]}
+IDS = {
+    "numbers": [0, 1, None],
+    "paths": ["x/1.jpg", "y/1.jpg", "2"],
+    "no names of files": ["a:1", "../nul.", "x" * 300],
+}
 
 
 @pytest.mark.parametrize("kind", IDS)
@@ -95,9 +99,11 @@ def test_image_ids_stay_what_they_are(kind: str, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     pq.write_table(table, tmp_path / "set" / "train.parquet")
     with open_source(f"hub:{tmp_path / 'set'}", tmp_path / "cache") as source:
-        rows = add_paths(read_metadata(source.tables, Faults(), source.columns, None), source.folder, Faults())
+        table, faults = read_metadata(source.tables, Faults(), source.columns, None), Faults()
+        rows = add_paths(table, source.folder, faults, files=source.files)
         found = {row.image_id: row.path.read_bytes() for row in rows.itertuples()}
-    names = {"numbers": ["0", "1", "train_000002"], "paths": ["x/1", "y/1", "2"]}[kind]
+    names = {"numbers": ["0", "1", "train_000002"], "paths": ["x/1", "y/1", "2"]}.get(kind, ["a:1", "nul.", "x" * 300])
+    assert not faults.by_kind and not list(tmp_path.glob("**/nul*"))
     assert found == dict(zip(names, (ONE, TWO, THREE), strict=True))
 
 

@@ -34,12 +34,14 @@ def saved(image: Image.Image, form: str, **options: object) -> bytes:
     return content.getvalue()
 
 
-def sixteen_bits(gray: bool) -> bytes:
+def sixteen_bits(gray: bool, used: int = 16, form: str = "PNG") -> bytes:
+    """Red and blue, or two shades, of which each level has `used` bits."""
+    scale = 257 >> (16 - used)
     ramp = np.zeros((40, 60), np.uint16)
-    ramp[:, :30] = 200 * 257
+    ramp[:, :30] = 200 * scale
     if gray:
-        return saved(Image.fromarray(ramp), "PNG")
-    row = b"".join(struct.pack(">3H", *(257 * value for value in color)) * 30 for color in (RED, BLUE))
+        return saved(Image.fromarray(ramp), form)
+    row = b"".join(struct.pack(">3H", *(scale * value for value in color)) * 30 for color in (RED, BLUE))
     rows = (b"\0" + row) * 40
     chunks = [(b"IHDR", struct.pack(">2I5B", 60, 40, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
@@ -101,6 +103,9 @@ BAD = {
     "damaged png": GOOD["palette.png"].replace(b"IDAT", b"IDAX"),
     "gray of 32 bits": saved(Image.fromarray(np.full((40, 60), 0.5, np.float32)), "TIFF"),
     "whole gray of 32 bits": saved(Image.fromarray(np.full((40, 60), -1, np.int32)), "TIFF"),
+    **{f"gray of {bits} bits in 16": sixteen_bits(gray=True, used=bits) for bits in (8, 10, 12, 14)},
+    "gray of 12 bits in 16, TIFF": sixteen_bits(gray=True, used=12, form="TIFF"),
+    "color of 12 bits in 16": sixteen_bits(gray=False, used=12),
     "decompression bomb": saved(Image.new("1", (20_000, 20_000)), "PNG"),
 }
 
@@ -108,7 +113,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_the_right_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(BAD[name])
-    with pytest.raises(BadImage) as caught:
+    with pytest.raises(BadImage, match=r"of its 16 bits.* save it with 8 bits" if "in 16" in name else None) as caught:
         prepare(tmp_path / "bad.jpg", 256)
     assert str(caught.value) and str(tmp_path) not in str(caught.value)
 
@@ -154,11 +159,19 @@ def test_the_right_table(name: str, tmp_path: Path) -> None:
 
 
 BAD_TABLES = {
-    "latin-1": ((HEADER + ROW.replace("back", "Rücken")).encode("latin-1"), "is not a CSV table in UTF-8"),
-    "UTF-16": ((HEADER + ROW).encode("utf-16"), "is not a CSV table in UTF-8"),
-    "empty": (b"", "is not a CSV table"),
+    "latin-1": ((HEADER + ROW.replace("back", "Rücken")).encode("latin-1"), "can't be read as CSV in UTF-8"),
+    "UTF-16": ((HEADER + ROW).encode("utf-16"), "can't be read as CSV in UTF-8"),
+    "empty": (b"", "is empty"),
     "no row": (HEADER.encode(), "holds no row"),
-    "a row too long": ((HEADER + ROW + ROW.replace("\n", ",,,\n")).encode(), "is not a CSV table"),
+    "a row too long": (
+        (HEADER + ROW + ROW.replace("\n", ",,,\n")).encode(),
+        "table.csv that has not 7 cells, as its header has, in line (1):\n  3: 10",
+    ),
+    "rows too short": ((HEADER + ROW + "\n,,\nHAM_2,ISIC_2,nv,histo\n").encode(), "in line (1):\n  5: 4\n"),
+    "a quote never closed": (
+        (HEADER + ROW + ROW.replace("back", '"back')).encode(),
+        "begins in line 3 has a quote too few",
+    ),
     "missing columns": (b"image_id,dx\nISIC_1,nv\n", "lacks the columns lesion_id, dx_type, sex, localization, age"),
     "duplicate rows": ((HEADER + ROW + ROW).encode(), "image_id appears more than once (1):\n  ISIC_1"),
     "age as text": (
@@ -172,9 +185,9 @@ BAD_TABLES = {
     "two diagnoses": ((HEADER + ROW + ROW.replace("nv", "mel").replace("ISIC_1", "ISIC_2")).encode(), "HAM_1: mel, nv"),
     "a column twice": ((HEADER.replace("sex", " dx") + ROW).encode(), "has the column dx twice"),
     "a column of one name twice": ((HEADER.replace("sex", "dx") + ROW).encode(), "has the column dx twice"),
-    "every row too long": ((HEADER + ROW.replace("\n", ",\n")).encode(), "Expected 7 fields in line 2, saw 8"),
+    "every row too long": ((HEADER + ROW.replace("\n", ",\n")).encode(), "in line (1):\n  2: 8\n"),
     "no lesion id": ((HEADER + ROW.replace("HAM_1", "NA")).encode(), "lesion_id is empty, in line (1):\n  2"),
-    "not a table": (b"\x89PNG\r\n\x1a\n\0\0", "is not a CSV table"),
+    "not a table": (b"\x89PNG\r\n\x1a\n\0\0", "can't be read as CSV in UTF-8"),
 }
 
 
@@ -190,6 +203,10 @@ def test_the_right_fault(name: str, tmp_path: Path) -> None:
 def test_a_quote_that_is_not_closed_never_swallows_rows(tmp_path: Path) -> None:
     rows = [ROW.replace("_1", f"_{number}") for number in range(5)]
     rows[1], rows[3] = (rows[number].replace("back", '"back') for number in (1, 3))
+    (tmp_path / "table.csv").write_text(HEADER + "".join(rows))
+    with pytest.raises(InputError, match=r"table\.csv: the row that begins in line 3 has a quote too few or too many"):
+        read_checked(tmp_path / "table.csv")
+    rows[3] = rows[3].replace('"back', 'back"')
     (tmp_path / "table.csv").write_text(HEADER + "".join(rows))
     with pytest.raises(InputError, match=r"localization of several lines in table\.csv: .* in line \(1\):\n  3"):
         read_checked(tmp_path / "table.csv")
@@ -226,10 +243,17 @@ def test_another_data_set_joins_its_tables_and_brings_its_own_diagnoses(tmp_path
 
 
 def test_a_row_without_exactly_one_mark_is_named(tmp_path: Path) -> None:
-    (tmp_path / "truth.csv").write_text("image,MEL,NV\na,1,1\nb,0,0\nc,0,1\n")
+    (tmp_path / "truth.csv").write_text("image,MEL,NV,AGE\na,1,1,50\nb,0,0,50\nc,0,1,1\nd,2,1,50\ne,1,,50\nf,1,0,50\n")
     faults = Faults()
     read_metadata(tmp_path / "truth.csv", faults, Columns(image="image"), classes=None)
-    assert faults.by_kind == {"dx is empty, in line": ["2", "3"]}
+    assert faults.by_kind == {
+        "one-hot cell of truth.csv that is not 0 or 1, or one of several 1s, in line": [
+            "2: MEL '1', NV '1'",
+            "5: MEL '2'",
+            "6: NV ''",
+        ],
+        "dx is empty, in line": ["2", "3", "5", "6"],
+    }
 
 
 def read_joined(folder: Path, *tables: str, columns: Columns | None = None) -> pd.DataFrame:
@@ -258,6 +282,20 @@ def test_ids_that_do_not_meet_are_shown_in_both_forms(tmp_path: Path) -> None:
         read_joined(tmp_path, "image,dx\n0.0,nv\n1.0,nv\n", LESIONS)
     with pytest.raises(InputError, match=r"image_id of 0.csv that 1.csv lacks; it has .*'a1'.* \(1\):\n  A1"):
         read_joined(tmp_path, "image,dx\na0,nv\nA1,nv\n", LESIONS)
+
+
+def test_ids_that_pandas_wrote_as_numbers_with_a_point_are_whole(tmp_path: Path) -> None:
+    table = read_joined(
+        tmp_path, "image,dx,lesion_id\na,nv,7.0\nb,nv,7\nc,nv,1.0.0.5\n", "lesion_id,sex\n7,male\n1.0.0.5,x\n"
+    )
+    assert table["lesion_id"].tolist() == ["7", "7", "1.0.0.5"] and table["sex"].tolist() == ["male", "male", "x"]
+
+
+def test_patients_stay_together_where_no_lesion_is_known(tmp_path: Path) -> None:
+    table = read_joined(tmp_path, "image,patient_id,dx\na,P1,nv\nb,P1,mel\nc,,nv\n")
+    assert table["patient_id"].tolist() == ["P1", "P1", "c"]
+    lesions = "image,patient_id,lesion_id,dx\na,P1,L1,nv\nb,P1,L2,mel\n"  # where they are, --group_column decides
+    assert read_joined(tmp_path, lesions)["patient_id"].tolist() == ["L1", "L2"]
 
 
 def test_what_two_tables_state_differently_is_a_fault(tmp_path: Path) -> None:

@@ -63,6 +63,21 @@ def test_ground_truth_may_spell_labels_and_images_otherwise(tmp_path: Path) -> N
             read(path, text, ["MEL", "mel"], ["a"])
 
 
+def test_a_ground_truth_that_excel_wrote_is_read(tmp_path: Path) -> None:
+    path, codes = tmp_path / "truth.csv", ["mel", "nv"]
+    assert read(path, "\ufeffNV;note;image;MEL\r\n0;a, b;a;1\r\n1;;b.JPG;0\r\n;;;\r\n", codes, ["a", "b"]) == codes
+
+
+def test_what_a_row_says_instead_of_a_diagnosis_is_told(tmp_path: Path) -> None:
+    for text, said in (
+        ("image;MEL;NV\na;0,9;0,1\nb;1;1\nc;0;0\n", "a: MEL '0,9', NV '0,1'\n  b: MEL '1', NV '1'\n  c: no 1\n"),
+        ("image_id,dx\na,scc\nb,\nc,nv\n", "a: 'scc'\n  b: ''\n"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path / "truth.csv", text, ["mel", "nv"], ["a", "b", "c"])
+        assert f"):\n  {said}correct" in str(caught.value)
+
+
 def test_an_image_of_unknown_lesion_is_a_lesion_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("image_id,lesion_id,dx\na,L,mel\nb,,mel\nc,L,mel\nd,,mel\n")
     truth = read_ground_truth(tmp_path / "truth.csv", ["mel", "nv"], ["a", "b", "c", "d"])
@@ -72,15 +87,16 @@ def test_an_image_of_unknown_lesion_is_a_lesion_of_its_own(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "can't be read as CSV"),
+        ("", "is empty"),
         ("image,mel\na,1\n", "column missing .*\n  nv"),
-        ("name,mel,nv\na,1,0\n", "needs image,MEL,NV, each of them once"),
-        ("image,image_id,mel,nv\na,a,1,0\n", "needs image,MEL,NV, each of them once"),
+        ("name,mel,nv\na,1,0\n", "needs image, MEL, NV, each of them once"),
+        ("image,image_id,mel,nv\na,a,1,0\n", "needs image, MEL, NV, each of them once"),
         ("image,mel,nv\na,.5,.5\na,.5,.5\n", "image with two rows .*\n  a"),
         *((f"image,mel,nv\na,{row}\n", "not probabilities .*\n  a") for row in ("x,0", ",1", "nan,1", "inf,0", "2,-1")),
-        ("image,mel,nv\na,1\n", "not probabilities .*\n  a"),
+        ("image,mel,nv\na,1,0\n\nb,1\n", r"not 3 cells, as its header has, in line \(1\):\n  4: 2\n"),
         ("image,mel,nv\na,0.5,0.2\n", "not probabilities .*\n  a"),
-        ("image,mel,nv\na,1,0,3\n", "can't be read as CSV"),
+        ('image,mel,nv\n"a",1,0,3\n', r"not 3 cells, as its header has, in line \(1\):\n  2: 4\n"),
+        ('image,mel,nv\n"a,1,0\n', "begins in line 2 has a quote too few or too many"),
     ],
 )
 def test_broken_predictions_are_one_clear_error(text: str, reason: str, tmp_path: Path) -> None:

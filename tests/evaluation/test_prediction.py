@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from in_process import in_process
+from other_model import save_model_of_other_classes
+from PIL import Image
 
 from lesions.evaluation.prediction import VIEWS, in_batches, one_ahead
 
@@ -40,3 +45,23 @@ def test_the_views_are_the_symmetries_of_the_square() -> None:
     flips = [view(pixels)[0, 0] for view in VIEWS["flips"]]
     expected = [pixels[0, 0], pixels[0, 0].flip(0, 1), pixels[0, 0].flip(1), pixels[0, 0].flip(0)]
     assert all(torch.equal(one, other) for one, other in zip(flips, expected, strict=True))
+
+
+def test_an_error_names_some_of_a_thousand_labels_and_counts_the_others(sample: Path, tmp_path: Path) -> None:
+    labels = [f"thing{number}" for number in range(999)] + ["mel"]
+    model = save_model_of_other_classes(tmp_path / "model", labels)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    (tmp_path / "truth.csv").write_text("image_id,dx\na,nv\n")
+    (tmp_path / "columns.csv").write_text("image,MEL,NV\na,1,0\n")
+    images = ("evaluate_model.py", "--model", model, "--images", tmp_path / "a.png", "--output", tmp_path / "out")
+    train = ("train.py", "recipes/demo.yaml", "--dataset", sample, "--output_dir", tmp_path / "run")
+    for given in (
+        ("evaluate_model.py", "--model", model, "--dataset", sample, "--output", tmp_path / "out"),
+        (*images, "--ground_truth", tmp_path / "truth.csv"),
+        (*images, "--ground_truth", tmp_path / "columns.csv"),
+        (*images, "--malignant", "nv"),
+        (*train, "--teacher", model),
+        (*train, "--model", model, "--from_scratch", "false"),
+    ):
+        error = in_process(*given, check=2).stderr
+        assert "thing0" in error and " more" in error and len(error) < 1500, error

@@ -53,6 +53,7 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         (("--eval_strategy", "no"), "these options can't be used together"),
         (("--push_to_hub",), "--push_to_hub needs --hub_model_id"),
         (("--num_train_epochs", 0), "--num_train_epochs 0.0: nothing would be trained"),
+        (("--num_train_epochs", "9" * 400), "--num_train_epochs inf: nothing would be trained, or without an end"),
         (("--adam_beta1", 1.5), "--optim adamw_torch_fused: Invalid beta parameter"),
         (("--lr_scheduler_type", "cosine_with_min_lr"), "--lr_scheduler_type "),
         (("--lr_scheduler_kwargs", '{"nonsense": 1}'), "--lr_scheduler_type "),
@@ -60,6 +61,13 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         (("--max_grad_norm", "nan"), "--max_grad_norm nan: give a number"),
         (("--accelerator_config", '{"split_batches": true}'), "split_batches: give the batch of one process"),
         (("--fp16", "--use_cpu"), "float16 needs a GPU"),
+        (
+            ("--dataloader_persistent_workers",),
+            "--dataloader_persistent_workers True: give --dataloader_num_workers too",
+        ),
+        (("--fsdp", "full_shard"), "--fsdp "),
+        (("--use_liger_kernel",), "--use_liger_kernel True: it has kernels for language models alone"),
+        (("--tf32",), "--tf32 "),  # without a GPU by transformers, with one by this project
     ],
 )
 def test_other_contradictions(options: tuple[object, ...], reason: str, tmp_path: Path) -> None:

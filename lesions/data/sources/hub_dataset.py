@@ -20,10 +20,9 @@ from lesions.data.metadata import finish_metadata
 from lesions.data.table_files import Columns
 from lesions.faults import DISK_FULL, Faults, InputError, refused_file
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.images import SUFFIX, image_id, is_file_inside
+from lesions.images import SUFFIX, image_id, image_ids, is_file_inside
 from lesions.output.files import scratch_folder
-from lesions.output.places import plain_name
-from lesions.output.plain_text import one_line
+from lesions.output.plain_text import in_short, one_line
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -35,9 +34,11 @@ NOT_COMPRESSED = (None, "tar")  # of the forms that `datasets` tells from the fi
 
 @dataclass
 class HubFolder:
-    """A data set of the Hub as a folder with HAM10000_metadata.csv, and the rows that are not in it."""
+    """A data set of the Hub as a folder with HAM10000_metadata.csv, the file of each image by its id, and the rows that
+    are not in it. The files have names of their own: an id may be no name of a file."""
 
     folder: Path
+    files: dict[str, Path] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
 
 
@@ -63,9 +64,7 @@ def from_hub(repo: str, columns: Columns, cache: Path, config: str | None = None
                 stated, dx = row.get("image_id"), row[columns.label]
                 name = image_id(f"{split}_{number:06d}" if stated is None else str(stated))
                 if content and dx is not None:
-                    file = made.folder.joinpath(*(plain_name(part, "an image_id") for part in name.split("/")))
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.with_name(f"{file.name}.jpg").write_bytes(content)
+                    (made.folder / f"{len(rows):09d}.jpg").write_bytes(content)
                     rows.append({**row, "image_id": name, "dx": dx})
                 else:
                     kind, why = (DIAGNOSIS, "unlabeled") if content else (UNREADABLE, "its row has no image")
@@ -73,6 +72,8 @@ def from_hub(repo: str, columns: Columns, cache: Path, config: str | None = None
         faults.raise_if_any(f"{repo} itself has to be corrected; nothing was written")
         if not rows:
             raise InputError(f"{repo}: no row has both an image in {columns.image} and a label in {columns.label}")
+        names = image_ids(row["image_id"] for row in rows)
+        made.files = {name: made.folder / f"{number:09d}.jpg" for number, name in enumerate(names)}
         finish_metadata(made.folder, pd.DataFrame(rows, dtype=object))  # whole numbers stay whole beside a gap
         yield made
 
@@ -93,7 +94,7 @@ def _load(repo: str, snapshot: Path, config: str | None, cache: Path) -> Dataset
         if (config or default) not in names:
             raise InputError(
                 f"{repo} has {f'no configuration {config}' if config else 'several configurations'}: choose one of "
-                f"{', '.join(names)} with --dataset_config"
+                f"{in_short(names)} with --dataset_config"
             )
         builder = load_dataset_builder(path, config or default, cache_dir=str(cache))
         files = [Path(file) for files in builder.config.data_files.values() for file in files]
@@ -148,7 +149,7 @@ def _only_needed(repo: str, part: Dataset, columns: Columns) -> Dataset:
     if not (stored or (isinstance(kind, dict) and kind.keys() & {"bytes", "path"})) or columns.label not in single:
         raise InputError(
             f"{repo} has no image column {columns.image} or no column {columns.label} of labels; it has "
-            f"{', '.join(part.features)}: name them with --image_column, --label_column and --group_column"
+            f"{in_short(part.features)}: name them with --image_column, --label_column and --group_column"
         )
     part = part.select_columns(list(dict.fromkeys([columns.image, *single])))
     return part.cast_column(columns.image, Image(decode=False))

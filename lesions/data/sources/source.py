@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ class Source:
     synthetic: bool = False
     mixed: bool = False  # the table may hold other image types and diagnoses, which are left out and counted
     left_out: Sequence[LeftOut] = ()  # what the tables lack already
+    files: Mapping[str, Path] | None = None  # of the images by id, where their names are not the ids
 
     def describe(self) -> dict[str, Any]:
         """What audit.json and the cards say of it."""
@@ -70,7 +71,15 @@ def open_source(
         hub_columns = Columns(image_column or "image", columns.label, columns.group)
         with from_hub(repo, hub_columns, cache, config) as made:
             tables, title = [find_metadata(made.folder)], public_name(repo)
-            yield Source(made.folder, tables, Columns(group=columns.group), None, title, left_out=made.left_out)
+            yield Source(
+                made.folder,
+                tables,
+                Columns(group=columns.group),
+                None,
+                title,
+                left_out=made.left_out,
+                files=made.files,
+            )
         return
     folder = _archive(name, cache) if name in ARCHIVES else Path(name)
     if not folder.is_dir():

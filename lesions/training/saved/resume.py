@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lesions.dataset import dataset_fingerprint, split_fingerprints
 from lesions.faults import Faults, InputError
 from lesions.hub import public_name
+from lesions.output.plain_text import in_short
 from lesions.run_folder import RECORD, record_of, weights_of
 from lesions.seen_images import SeenImages, read_seen
 from lesions.training.saved.checkpoints import last_whole_checkpoint, read_dictionary, what_is_broken
@@ -110,8 +111,8 @@ def _check_checkpoint(checkpoint: Path, labels: list[str]) -> None:
     found = list(read_dictionary(checkpoint / "config.json").get("id2label", {}).values())
     if found != labels:
         raise InputError(
-            f"--resume_from_checkpoint {checkpoint} distinguishes {', '.join(map(str, found))}; the data set has "
-            f"{', '.join(labels)}. To start a new run from it, give it as --model, with --new_head"
+            f"--resume_from_checkpoint {checkpoint} distinguishes {in_short(map(str, found))}; the data set has "
+            f"{in_short(labels)}. To start a new run from it, give it as --model, with --new_head"
         )
 
 
