@@ -23,6 +23,8 @@ from lesions.output.plain_text import in_short, one_line
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 SUFFIX = re.compile(rf"({'|'.join(map(re.escape, sorted(SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE)
+# As the ISIC challenges name the masks of an image, and others do.
+MASK = re.compile(r"(.+)_(?:segmentation|superpixels|attribute_\w+|mask)", re.IGNORECASE)
 TYPES = ", ".join(sorted(SUFFIXES))  # as a message names them
 DARK = 256 >> 2  # of 256 levels: 14 bits or fewer, kept in 16, stay below it
 LARGEST = 256 << 20  # bytes of an image file
@@ -63,9 +65,11 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Every image file below `folder`, in a fixed order; nothing hidden."""
-    return (path for path in files_below(folder) if SUFFIX.search(path.name))
+def image_files(folder: Path) -> list[Path]:
+    """Every image file below `folder`, in a fixed order; nothing hidden, and no mask of an image that is there too."""
+    paths = [path for path in files_below(folder) if SUFFIX.search(path.name)]
+    ids = {image_id(path.name) for path in paths}
+    return [path for path in paths if not (mask := MASK.fullmatch(image_id(path.name))) or mask[1] not in ids]
 
 
 def linked_folders(folder: Path) -> list[Path]:
@@ -79,11 +83,11 @@ def archives(folder: Path) -> list[Path]:
 
 
 def tell_passed_over(folder: Path) -> None:
-    """Says on stderr which files below `folder` are not images of a type that is read, if any."""
-    others = [path.relative_to(folder).as_posix() for path in files_below(folder) if not SUFFIX.search(path.name)]
+    """Says on stderr which files below `folder` are not images of a type that is read, if any, or masks of images."""
+    others = {*files_below(folder)}.difference(image_files(folder))
     if others:
-        named = one_line(in_short(sorted(others)))
-        print(f"left out, not of a type that is read ({TYPES}): {named}", file=sys.stderr)
+        named = one_line(in_short(sorted(path.relative_to(folder).as_posix() for path in others)))
+        print(f"left out, not of a type that is read ({TYPES}), or the mask of an image: {named}", file=sys.stderr)
 
 
 def find_images(folder: Path, faults: Faults, wanted: set[str] | None = None) -> dict[str, Path]:

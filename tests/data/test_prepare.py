@@ -438,9 +438,13 @@ def test_faults_of_class_folders(tmp_path: Path) -> None:
     )
     strange = class_folders(tmp_path / "strange", *(f"{dx}/{dx}{n}.png" for dx in "ab" for n in range(3)))
     (strange / "a" / "photo.heic").touch()
+    for mask in ("a/a0_segmentation.png", "a/a1_Superpixels.png", "b/b0_attribute_streaks.png", "b/b0_mask.jpg"):
+        shutil.copy(strange / "b" / "b0.png", strange / mask)
     said = prepare_data(strange, out, "--metadata", strange)
-    assert "left out, not of a type that is read" in said and "a/photo.heic" in said
-    assert pd.read_csv(out / "splits.csv")["dx"].unique().tolist() == ["a", "b"]
+    assert "left out, not of a type that is read" in said and "a/photo.heic" in said and "a/a0_segmentation.png" in said
+    splits = pd.read_csv(out / "splits.csv")
+    assert splits["dx"].unique().tolist() == ["a", "b"]
+    assert sorted(splits["image_id"]) == ["a0", "a1", "a2", "b0", "b1", "b2"]
     assert "unpack the file" in prepare_data(parts / "images.ZIP", tmp_path / "new", check=2)
 
 
