@@ -77,6 +77,9 @@ def load_processor(folder: Path) -> BaseImageProcessor:
             raise InputError(f"{path}: {error}") from error
         if max(side, *filter(None, vars(processor.size).values())) > LARGEST_SIDE:
             raise ValueError(f"its images have more than {LARGEST_SIDE} pixels a side")
+        if isinstance(processor.resample, bool) or processor.resample not in list(Image.Resampling):
+            # For a text, transformers would take another filter without a word.
+            raise ValueError(f"resample {processor.resample!r} is not the number of a filter of Pillow, 0 to 5")
         gray = Image.new("RGB", (30, 20), "gray")
         values = processor(gray, return_tensors="np")["pixel_values"][0]
         if values.shape != (3, side, side) or not np.isfinite(values).all():
