@@ -73,7 +73,7 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
     ignored; so are the case of a diagnosis, and the suffix of a file name. Raises InputError that names every image
     without exactly one known diagnosis.
     """
-    needed = f"image_id,dx or image,{in_short(_column_of(label, labels) for label in isic_order(labels))}"
+    needed = f"image_id, dx or image, {in_short(_column_of(label, labels) for label in isic_order(labels))}"
     table = _read_table(path, "ground truth", needed)
     columns = _columns_of(labels, table)
     if "dx" in table:

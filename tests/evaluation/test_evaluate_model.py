@@ -271,7 +271,7 @@ def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_pa
     missing = error("--model", run, "--images", folder, "--ground_truth", truth)
     assert "image without ground truth (1):\n  good" in missing
     truth.write_text("name,diagnosis\n")
-    assert "needs image_id,dx or image,MEL,NV" in error("--model", run, "--images", folder, "--ground_truth", truth)
+    assert "needs image_id, dx or image, MEL, NV" in error("--model", run, "--images", folder, "--ground_truth", truth)
     assert "split missing" in error("--model", run, "--dataset", sample, "--split", "exam")
     assert "holds no config.json" in error("--model", tmp_path, "--dataset", sample)
     wrong = error("--dataset", sample, "--ground_truth", truth, "--prevalence", 2, "--batch_size", 0)
