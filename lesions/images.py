@@ -67,7 +67,11 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def image_files(folder: Path) -> list[Path]:
     """Every image file below `folder`, in a fixed order; nothing hidden, and no mask of an image that is there too."""
-    paths = [path for path in files_below(folder) if SUFFIX.search(path.name)]
+    return _images_among(files_below(folder))
+
+
+def _images_among(files: Iterable[Path]) -> list[Path]:
+    paths = [path for path in files if SUFFIX.search(path.name)]
     ids = {image_id(path.name) for path in paths}
     return [path for path in paths if not (mask := MASK.fullmatch(image_id(path.name))) or mask[1] not in ids]
 
@@ -84,7 +88,8 @@ def archives(folder: Path) -> list[Path]:
 
 def tell_passed_over(folder: Path) -> None:
     """Says on stderr which files below `folder` are not images of a type that is read, if any, or masks of images."""
-    others = {*files_below(folder)}.difference(image_files(folder))
+    files = [*files_below(folder)]
+    others = {*files}.difference(_images_among(files))
     if others:
         named = one_line(in_short(sorted(path.relative_to(folder).as_posix() for path in others)))
         print(f"left out, not of a type that is read ({TYPES}), or the mask of an image: {named}", file=sys.stderr)

@@ -111,7 +111,7 @@ def _check_checkpoint(checkpoint: Path, labels: list[str]) -> None:
     found = list(read_dictionary(checkpoint / "config.json").get("id2label", {}).values())
     if found != labels:
         raise InputError(
-            f"--resume_from_checkpoint {checkpoint} distinguishes {in_short(map(str, found))}; the data set has "
+            f"--resume_from_checkpoint {checkpoint} distinguishes {in_short(found)}; the data set has "
             f"{in_short(labels)}. To start a new run from it, give it as --model, with --new_head"
         )
 
