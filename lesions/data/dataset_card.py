@@ -28,6 +28,7 @@ def render_dataset_card(audit: dict[str, Any], name: str, readings: Sequence[Rea
     }
     return render(
         Path(__file__).with_name("dataset_card.md.j2"),
+        {"for_markdown": for_markdown},
         title=f"{audit['source']['title']}, split by lesion",
         synthetic=audit["source"]["drawn"],
         path=name,

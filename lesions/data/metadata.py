@@ -26,6 +26,8 @@ from lesions.images import find_images
 from lesions.output.files import whole_file
 from lesions.output.plain_text import in_short
 
+LONGEST_DIAGNOSIS = 100  # characters: figures, cards and messages show it
+
 
 def read_metadata(
     paths: Path | Sequence[Path],
@@ -112,6 +114,9 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
         faults.add(f"{column} is empty, in line", *line[table[column] == ""])
     if classes is not None:
         faults.add("lesion_id is empty, in line", *line[(table["lesion_id"] == "") & (table["patient_id"] == "")])
+
+    long = table["dx"].str.len() > LONGEST_DIAGNOSIS
+    faults.add(f"dx of over {LONGEST_DIAGNOSIS} characters (is that its column?), in line", *line[long])
 
     repeated = table["image_id"][(table["image_id"] != "") & table["image_id"].duplicated()]
     faults.add("image_id appears more than once", *sorted(set(repeated)))

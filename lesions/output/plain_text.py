@@ -9,6 +9,7 @@ from typing import Any
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+"  # with line ends, escapes, and turned text
 FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # some spreadsheets take the wide signs too
 SHOWN_OF_A_KIND = 20
+SHOWN_CHARACTERS = 40  # of a name in a figure
 BLOCK = re.compile(r"([#>~+*=_\[-]|\d+(?=[.)]( |$)))")  # what begins a heading, list, rule, code or link in Markdown
 
 
@@ -49,6 +50,11 @@ def in_short(names: Iterable[object]) -> str:
     listed = [*map(str, names)]
     more = f" and {len(listed) - SHOWN_OF_A_KIND} more" if len(listed) > SHOWN_OF_A_KIND else ""
     return ", ".join(listed[:SHOWN_OF_A_KIND]) + more
+
+
+def clipped(text: str) -> str:
+    """`text`, or its beginning if it is too long for a figure."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 def for_cell(text: str) -> str:

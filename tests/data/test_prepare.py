@@ -479,6 +479,27 @@ def test_explore_writes_figures_and_a_page_that_stands_alone(source: Path, tmp_p
     assert load_dataset(str(tmp_path / "out"))["train"].num_rows == 42
 
 
+def test_text_from_the_table_is_text_in_every_page(source: Path, tmp_path: Path) -> None:
+    text = "</code><img src=x onerror=alert(1)> `a` | b [l](http://e)"
+    table = pd.read_csv(source / "HAM10000_metadata.csv", dtype=str)
+    table["dx"] = table["dx"].replace("mel", text)
+    table["localization"] = table["dx"].replace("nv", "y" * 3000)
+    table.to_csv(source / "other.csv", index=False)
+    prepare_data(source, tmp_path / "out", "--metadata", source / "other.csv", "--explore")
+    markdown = ("`a`", "](http://e)")
+    for name, codes in {"README.md": markdown, "explore/README.md": markdown, "explore/index.html": ()}.items():
+        page = (tmp_path / "out" / name).read_text()
+        assert "img src=x" in page and not any(code in page for code in ("<img src=x", *codes))
+        assert "y" * 41 not in page
+    with Image.open(tmp_path / "out" / "explore" / "localization.png") as figure:
+        assert figure.width < 2500
+
+    table["dx"] = table["dx"].replace("nv", "z" * 101)
+    table.to_csv(source / "other.csv", index=False)
+    error = prepare_data(source, tmp_path / "out", "--metadata", source / "other.csv", check=2)
+    assert "dx of over 100 characters (is that its column?), in line (10)" in error
+
+
 def test_killed_at_any_moment_it_leaves_a_whole_data_set_or_none(source: Path, tmp_path: Path) -> None:
     output, whole = tmp_path / "out", {}
     for seed in (1, 2):

@@ -10,7 +10,7 @@ from lesions.data.metadata import add_paths, read_metadata
 from lesions.data.options import CORES
 from lesions.data.table_files import find_metadata
 from lesions.faults import Faults, exits_cleanly
-from lesions.output.files import whole_file
+from lesions.output.files import write_csv
 
 
 @exits_cleanly
@@ -26,8 +26,7 @@ def main() -> None:
     faults.raise_if_any("correct these first")
 
     pairs = find_pairs(table, arguments.num_proc)
-    with whole_file(arguments.pairs) as partial:
-        pairs.to_csv(partial, index=False, lineterminator="\n")
+    write_csv(arguments.pairs, pairs)
     if arguments.sheet:
         save_contact_sheet(arguments.sheet, pairs, dict(zip(table["image_id"], table["path"], strict=True)))
     print(f"{len(pairs)} pairs in {arguments.pairs}")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from lesions.data.exploration.reading import Reading, by_frequency, percent
 from lesions.data.metadata import TEXT_COLUMNS
 from lesions.diagnoses import name_of
+from lesions.output.plain_text import clipped
 from lesions.plotting import save_figure, styled
 
 MANY = 12  # bars, at most, of a kind
@@ -103,8 +104,8 @@ def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: 
     """The shares of the values of `column` in each diagnosis, as stacked bars."""
     if table[column].nunique() < 2:
         return None
-    common = table[column].value_counts().index[:MANY]
-    values = table[column].where(table[column].isin(common), "other")
+    values = table[column].map(clipped)
+    values = values.where(values.isin(values.value_counts().index[:MANY]), "other")
     shares = pd.crosstab(table["dx"], values, normalize="index").loc[by_frequency(table)]
     shares = shares[values.value_counts().index]
     with styled(figsize=(9, 0.5 * len(shares) + 2)) as (figure, axes):
@@ -126,8 +127,8 @@ def _shares(folder: Path, table: pd.DataFrame, column: str, title: str, lesson: 
     return Reading(
         f"{column}.png",
         title,
-        f"The most frequent is `{top.index[0]}` ({percent(top.iloc[0])} of all images); the diagnoses differ most "
-        f"in `{value}`, from {percent(shares.loc[least, value])} ({least}) to {percent(shares.loc[most, value])} "
+        f"The most frequent is {top.index[0]} ({percent(top.iloc[0])} of all images); the diagnoses differ most "
+        f"in {value}, from {percent(shares.loc[least, value])} ({least}) to {percent(shares.loc[most, value])} "
         f"({most}). {lesson}",
     )
 
@@ -166,8 +167,8 @@ def _missing(folder: Path, table: pd.DataFrame) -> Reading:
     return Reading(
         "missing.png",
         "Missing values",
-        f"{missing.any(axis=1).sum()} of {len(table)} images lack at least one value, most often `{worst.index[0]}` "
-        f"({100 * worst.iloc[0]:.1f} %). Nothing is filled in: an unknown age is null, and unknown text is `unknown`.",
+        f"{missing.any(axis=1).sum()} of {len(table)} images lack at least one value, most often {worst.index[0]} "
+        f'({100 * worst.iloc[0]:.1f} %). Nothing is filled in: an unknown age is null, and unknown text is "unknown".',
     )
 
 

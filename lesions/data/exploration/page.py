@@ -12,6 +12,7 @@ from lesions.data.exploration.of_table import figures_of_table
 from lesions.data.exploration.reading import Reading
 from lesions.dataset import SHARES
 from lesions.output.files import write_text
+from lesions.output.plain_text import for_markdown
 from lesions.output.templates import render
 
 
@@ -26,6 +27,8 @@ def explore(folder: Path, table: pd.DataFrame, read_images: ReadImages, title: s
     found = [reading for reading in readings if reading]  # a column without values has no figure
     sources = {reading.file: b64encode((folder / reading.file).read_bytes()).decode() for reading in found}
     for name in ("page.md.j2", "page.html.j2"):
-        page = render(Path(__file__).with_name(name), title=title, readings=found, sources=sources)
+        page = render(
+            Path(__file__).with_name(name), {"for_markdown": for_markdown}, title=title, readings=found, sources=sources
+        )
         write_text(folder / {"page.md.j2": "README.md", "page.html.j2": "index.html"}[name], page)
     return found

@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Reading:
-    """One figure and what it says."""
+    """One figure and what it says, in plain text that may hold names from the data."""
 
     file: str
     title: str
