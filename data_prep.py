@@ -17,11 +17,14 @@ The folder appears whole or not at all, and one run reports every fault of the t
 
 from __future__ import annotations
 
+from shlex import quote
+
 from lesions.data.options import parse_options
 from lesions.faults import exits_cleanly
 from lesions.hub import Destination, check_access, push_folder
 from lesions.output.files import whole_folder
 from lesions.output.places import alone, check_folder
+from lesions.output.plain_text import for_terminal
 
 # --help answers at once, so `main` imports what needs pandas after the options are parsed.
 EXPLORED = ["explore/README.md", "explore/index.html", "explore/*.png"]
@@ -61,9 +64,10 @@ def main() -> None:
         audit["duplicates"] = describe_merges(table, pairs, options.audit if searched else "off")
         with whole_folder(options.output, ours) as folder:
             write_dataset(folder, table, pairs, paths, audit, options)
-    print("\n".join(summary(audit)))
+    print(for_terminal("\n".join(summary(audit))))
     print(f"\n{options.output} is ready. Next:")
-    print(f"  accelerate launch train.py recipes/deit-tiny.yaml --dataset {options.output} --output_dir runs/deit-tiny")
+    place = quote(str(options.output))
+    print(f"  accelerate launch train.py recipes/deit-tiny.yaml --dataset {place} --output_dir runs/deit-tiny")
     if destination:
         what_next = f"{options.output} is complete; repeat the same command to push it"
         url = push_folder(destination, options.output, PUBLISHED, "Data set and card", what_next=what_next)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from lesions.evaluation.options import MeasureOptions
 from lesions.faults import exits_cleanly
@@ -132,7 +133,7 @@ def main() -> None:
     if output:
         print(f"\nresults are in {output}")
     if what.dataset and output and output.name == EVALUATION and Path(what.model or "", RECORD).is_file():
-        print(f"Next:\n  python -m model_card {what.model}")
+        print(f"Next:\n  python -m model_card {quote(str(what.model))}")
 
 
 def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) -> None:

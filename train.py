@@ -15,6 +15,7 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from lesions.faults import InputError, exits_cleanly
@@ -185,7 +186,7 @@ def finish(run: Path, dataset: str, to: Destination | None) -> None:
         print(f"\npublished at {model_card.publish(run, to)}")
     else:
         model_card.write_card(run)
-        print(f"Next:\n  python evaluate_model.py --model {run} --dataset {dataset} --split test")
+        print(f"Next:\n  python evaluate_model.py --model {quote(str(run))} --dataset {quote(dataset)} --split test")
 
 
 if __name__ == "__main__":

@@ -124,9 +124,12 @@ def summary(audit: dict[str, Any]) -> Iterator[str]:
     """The lines that the terminal shows of `audit` (the content of audit.json)."""
     names = list(audit["split"]["shares"])
     yield f"\n{audit['n_images']} images of {audit['n_lesions']} lesions; images (lesions) by split:"
-    yield "        " + "".join(f"{name:>16}" for name in names)
+    width = max(map(len, audit["split"]["classes"])) + 1
+    yield " " * width + "".join(f"{name:>16}" for name in names)
     for dx, row in audit["split"]["classes"].items():
-        yield f"{dx:<8}" + "".join(f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names)
+        yield f"{dx:<{width}}" + "".join(
+            f"{row[name]['images']:>8} {'({lesions})'.format(**row[name]):>7}" for name in names
+        )
     yield from _reached(audit["split"])
     if unlabeled := audit["sources"][audit["source"]["title"]]["left_out"]["diagnoses"].get("unlabeled"):
         yield f"{unlabeled} images have no label and were left out"

@@ -494,7 +494,13 @@ def test_text_from_the_table_is_text_in_every_page(source: Path, tmp_path: Path)
     with Image.open(tmp_path / "out" / "explore" / "localization.png") as figure:
         assert figure.width < 2500
 
-    table["dx"] = table["dx"].replace("nv", "z" * 101)
+    table["dx"] = table["dx"].replace("nv", "\x1b[31mred")
+    table.to_csv(source / "other.csv", index=False)
+    options = ["--metadata", source / "other.csv", "--audit", "off"]
+    shown = command("data_prep.py", "--source", source, "--output", tmp_path / "a b", *options).stdout
+    assert "\x1b" not in shown and f"--dataset '{tmp_path / 'a b'}'" in shown
+
+    table["dx"] = table["dx"].replace("\x1b[31mred", "z" * 101)
     table.to_csv(source / "other.csv", index=False)
     error = prepare_data(source, tmp_path / "out", "--metadata", source / "other.csv", check=2)
     assert "dx of over 100 characters (is that its column?), in line (10)" in error
