@@ -134,6 +134,11 @@ def name_of(label: str) -> str:
     return diagnosis.name if diagnosis else label
 
 
+def name_and_code(label: str, quote: str = "") -> str:
+    """The full name of a diagnosis with its code in brackets and between `quote`s; any other label unchanged."""
+    return f"{name} ({quote}{label}{quote})" if (name := name_of(label)) != label else label
+
+
 def isic_order(labels: Iterable[str]) -> list[str]:
     """`labels` in the column order of the ISIC files; labels that ISIC 2018 does not have come last."""
     places = {diagnosis.code: number for number, diagnosis in enumerate(DIAGNOSES)}

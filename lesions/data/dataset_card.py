@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesions.diagnoses import name_of
+from lesions.diagnoses import name_and_code
 from lesions.output.plain_text import for_markdown
 from lesions.output.templates import render
 
@@ -42,7 +42,7 @@ def render_dataset_card(audit: dict[str, Any], name: str, readings: Sequence[Rea
         shares=" / ".join(f"{100 * share:.0f}" for share in split["shares"].values()),
         seed=split["seed"],
         table=split["classes"],
-        names={dx: name_of(dx) for dx in split["classes"]},
+        names={dx: name_and_code(dx, "`") for dx in split["classes"]},
         groups_merged=audit["duplicates"]["lesions_merged"],
         totals=totals,
         fingerprint=audit["fingerprint"],

@@ -14,12 +14,13 @@ import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lesions.arrays import Array, Numbers
-from lesions.diagnoses import name_of
+from lesions.diagnoses import CODES, name_and_code
 from lesions.metrics.measured import Measured
 from lesions.plotting import save_figure, styled
 
 ON_REQUEST = ("robustness.png", "examples.png")  # of the evaluation's options
 FEW = 10  # images in a bin of the reliability diagram
+ACROSS = 8  # letters of a label that fit below a column
 
 
 def save_figures(folder: Path, report: dict[str, Any], measured: Measured) -> None:
@@ -39,7 +40,8 @@ def save_figures(folder: Path, report: dict[str, Any], measured: Measured) -> No
 def save_confusion_matrix(path: Path, counts: Numbers, labels: list[str], title: str) -> None:
     """Rows are the true diagnosis; each cell shows the share of its row, which is also its shade, and the count."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with styled(figsize=(9, 6.5)) as (figure, axes):
+    many = max(0, len(labels) - len(CODES))
+    with styled(figsize=(9 + many, 6.5 + 0.8 * many)) as (figure, axes):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(counts.shape):
             if counts[row, column]:
@@ -52,8 +54,9 @@ def save_confusion_matrix(path: Path, counts: Numbers, labels: list[str], title:
                     color="white" if shares[row, column] > 0.55 else "black",
                     weight="bold" if row == column else "normal",
                 )
-        names = ["\n".join(wrap(f"{name_of(label)} ({label})", 28)) for label in labels]
-        axes.set_xticks(range(len(labels)), labels)
+        names = ["\n".join(wrap(name_and_code(label), 28)) for label in labels]
+        slope: Any = {"rotation": 30, "ha": "right"} if max(map(len, labels)) > ACROSS else {}
+        axes.set_xticks(range(len(labels)), labels, **slope)
         axes.set_yticks(range(len(labels)), [f"{name}\nn = {n}" for name, n in zip(names, counts.sum(1), strict=True)])
         axes.set(xlabel="predicted", ylabel="true diagnosis", title=title)
         axes.spines[:].set_visible(False)
@@ -153,6 +156,6 @@ def save_examples(path: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
                 plain.imshow(example["image"])
                 mapped.imshow(example["image"])
                 mapped.imshow(example["map"], cmap="inferno", alpha=0.55)
-                plain.set_title(example["title"], fontsize=8, loc="left")
+                plain.set_title("\n".join(wrap(example["title"], 38)), fontsize=8, loc="left")
             line[0].text(-0.06, 0.5, kind, rotation=90, va="center", ha="right", transform=line[0].transAxes)
         save_figure(figure, path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lesions.diagnoses import labels_of, name_of, why_unknown
+from lesions.diagnoses import labels_of, name_and_code, name_of, why_unknown
 from lesions.metrics.names import METRICS
 from lesions.report.limits import maps, prediction_sets, robustness, selective, unfamiliar
 from lesions.report.wording import Section, count_images, describe_gaps, format_metric, recall_of
@@ -47,7 +47,7 @@ def _cohort(report: dict[str, Any]) -> Section:
     cohort = {"all": report["cohort"]["all"], **report["cohort"]["by_diagnosis"]}
     known = [name for name in ("age", "sex", "confirmed_by") if name in cohort["all"]]
     for name, part in cohort.items():
-        row = ["all" if name == "all" else f"{name_of(name)} (`{name}`)", str(part["n_images"])]
+        row = ["all" if name == "all" else name_and_code(name, "`"), str(part["n_images"])]
         row.append(str(part["n_lesions"] or "-"))
         if "age" in known:
             age = part["age"]
@@ -89,7 +89,7 @@ def _diagnoses(report: dict[str, Any]) -> Section:
     titles = ["recall (sensitivity)", "specificity", "precision", "F1", "AUC", "average precision"]
     rows = [
         [
-            f"{name_of(label)} (`{label}`)",
+            name_and_code(label, "`"),
             str(row["support"]),
             format_metric(recall_of(row)),
             *(format_metric(row[name]) for name in names),

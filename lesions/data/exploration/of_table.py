@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from lesions.data.exploration.reading import Reading, by_frequency, percent
 from lesions.data.metadata import TEXT_COLUMNS
-from lesions.diagnoses import name_of
+from lesions.diagnoses import name_and_code, name_of
 from lesions.output.plain_text import clipped
 from lesions.plotting import save_figure, styled
 
@@ -48,7 +48,7 @@ def _classes(folder: Path, table: pd.DataFrame) -> Reading:
         for offset, (label, counts) in enumerate({"images": images, "lesions": lesions[images.index]}.items()):
             bars = axes.barh(rows + 0.4 * offset, counts, 0.38, label=label)
             axes.bar_label(bars, padding=3)
-        axes.set_yticks(rows + 0.2, [f"{name_of(dx)} ({dx})" for dx in images.index])
+        axes.set_yticks(rows + 0.2, [name_and_code(dx) for dx in images.index])
         axes.invert_yaxis()
         axes.legend(frameon=False)
         axes.set(xlabel="count", xlim=(0, images.max() * 1.12))
