@@ -27,10 +27,12 @@ EXTRA_COLUMNS = ("skin_tone", "license", "attribution")  # which HAM10000 lacks;
 OF_AN_IMAGE = ("image_id", "image_type")  # the other columns may describe a lesion, whatever its image
 IMAGE_NAMES = ("image_id", "isic_id", "image", "file_name")  # the last one is that of imagefolder
 PATIENT = "patient_id"
+SEXES = {"f": "female", "m": "male"}
 WHOLE = r"^(\d+)\.0$"  # a whole number, as pandas writes it in a column with gaps
-OTHER_NAMES = {
+OTHER_NAMES = {  # skin tones are on the Archive's scale, which runs the other way than Fitzpatrick's
     "age": ["age_approx"],
-    "localization": ["anatom_site_general", "site"],
+    "sex": ["gender"],
+    "localization": ["anatom_site_general", "anatom_site_general_challenge", "site"],
     "dx_type": ["diagnosis_confirm_type"],
     "skin_tone": ["skin_tone_class"],
     "license": ["copyright_license"],
@@ -84,8 +86,8 @@ def is_archive_table(path: Path) -> bool:
 
 
 def has_column(paths: Sequence[Path], name: str) -> bool:
-    """Whether one of the files has the column. Raises InputError if one is not a table."""
-    return any(name in _read_csv(path) for path in paths if path.is_file())
+    """Whether one of the files has the column, in any case. Raises InputError if one is not a table."""
+    return any(name.lower() in _read_csv(path).columns.str.lower() for path in paths if path.is_file())
 
 
 def read_files(paths: Sequence[Path], columns: Columns, faults: Faults) -> TableFile:
@@ -121,10 +123,16 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
     others = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
     if columns.group != Columns.group:
         others[PATIENT] = [columns.group]
+    cases = {column.lower(): column for column in table}
     for name, spellings in {"lesion_id": [Columns.group], **others}.items():
-        if stated := [spelling for spelling in spellings if spelling in table]:
+        named = (one if one in table else cases.get(one.lower()) for one in spellings)
+        if stated := [column for column in named if column]:
             said = _first_stated(table, stated)
-            known[name] = said.str.replace(WHOLE, r"\1", regex=True) if name in ("lesion_id", PATIENT) else said
+            if name in ("lesion_id", PATIENT):
+                said = said.str.replace(WHOLE, r"\1", regex=True)
+            elif name == "sex":
+                said = said.str.lower().replace(SEXES)
+            known[name] = said
     rows = pd.DataFrame(known, index=table.index, dtype=str)
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
         lines = rows.index[rows[name].str.contains("[\r\n]")]

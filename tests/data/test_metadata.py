@@ -312,6 +312,16 @@ def test_rows_without_a_lesion_id_are_not_joined_on_it(tmp_path: Path) -> None:
     assert table["skin_tone"].tolist() == ["unknown", "2"]
 
 
+def test_columns_are_known_in_any_case_and_by_the_names_of_other_data_sets(tmp_path: Path) -> None:
+    rows = "a,nv,P1,F,torso,30\nb,nv,P1,Male,,\nc,mel,P2,m,hand,40\n"
+    table = read_joined(tmp_path, f"image,dx,Patient_ID,Gender,anatom_site_general_challenge,Age\n{rows}")
+    assert table["sex"].tolist() == ["female", "male", "male"] and table["age"].fillna(0).tolist() == [30, 0, 40]
+    assert table["localization"].tolist() == ["torso", "unknown", "hand"]
+    assert table["patient_id"].tolist() == table["lesion_id"].tolist() == ["P1", "P1", "P2"]
+    table = read_joined(tmp_path, f"image,dx,Lesion_ID,SEX,sex,age\n{rows}")  # the one that is spelled exactly wins
+    assert table["lesion_id"].tolist() == ["P1", "P1", "P2"] and table["sex"].tolist() == ["torso", "unknown", "hand"]
+
+
 def test_a_value_that_says_it_is_missing_is_missing(tmp_path: Path) -> None:
     spelled = ["NA", "nan", "N/A", "None", "null", "unknown", ""]
     rows = [f"a{n},nv,{value},{value},{value},{value}" for n, value in enumerate(spelled)]
