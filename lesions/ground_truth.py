@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lesions.diagnoses import BY_CODE, isic_order
 from lesions.faults import Faults, InputError
-from lesions.images import SUFFIXES
+from lesions.images import image_id
 from lesions.output.files import write_csv
 from lesions.output.plain_text import from_cell, in_short
 
@@ -119,14 +119,9 @@ def _columns_of(labels: Sequence[str], table: pd.DataFrame) -> dict[str, str]:
 
 
 def _named_as(images: Sequence[str], names: pd.Series) -> pd.Series:
-    """`names` spelled as `images`, where they differ in blanks around them or in the suffix of an image file."""
-
-    def plain(name: str) -> str:
-        stem, dot, suffix = name.strip().rpartition(".")
-        return stem if dot + suffix.lower() in SUFFIXES else name.strip()
-
-    exact, by_plain_name = set(images), {plain(image): image for image in images}
-    return names.map(lambda name: name if name in exact else by_plain_name.get(plain(name), name))
+    """`names` spelled as `images`, where they differ in what `image_id` leaves out, such as an image's suffix."""
+    exact, by_id = set(images), {image_id(image): image for image in images}
+    return names.map(lambda name: name if name in exact else by_id.get(image_id(name), name))
 
 
 def read_cells(path: Path, what: str = "table") -> pd.DataFrame:
@@ -178,13 +173,17 @@ def _read_table(path: Path, what: str, needed: str) -> pd.DataFrame:
 
 def one_hot_columns(table: pd.DataFrame) -> list[str]:
     """The columns of `table` (of strings) that the ISIC challenges' one-hot form would have: upper case, most of
-    their cells 0 or 1."""
-    marks = _marks(table, [name for name in table if name.isupper()])
-    return [name for name in marks if marks[name].isin([0, 1]).mean() > 0.5]
+    their cells 0 or 1, or if none has these, true or false, as pandas writes what its get_dummies makes."""
+    capitals = [name for name in table if name.isupper()]
+    for marks in (table[capitals].apply(pd.to_numeric, errors="coerce"), _marks(table, capitals)):
+        if found := [name for name in marks if marks[name].isin([0, 1]).mean() > 0.5]:
+            return found
+    return []
 
 
 def _marks(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return table[columns].apply(pd.to_numeric, errors="coerce")
+    numbers = {"true": "1", "false": "0"}
+    return table[columns].apply(lambda cells: pd.to_numeric(cells.str.lower().replace(numbers), errors="coerce"))
 
 
 def marked_column(table: pd.DataFrame, columns: list[str]) -> pd.Series:

@@ -256,6 +256,15 @@ def test_a_row_without_exactly_one_mark_is_named(tmp_path: Path) -> None:
     }
 
 
+def test_marks_may_be_true_and_false_where_no_column_has_numbers(tmp_path: Path) -> None:
+    truth = pd.get_dummies(pd.Series(["MEL", "NV", "NV"]))
+    truth.insert(0, "image", ["a", "b", "c"])
+    table = read_joined(tmp_path, truth.to_csv(index=False))
+    assert table["dx"].tolist() == ["mel", "nv", "nv"]
+    numbers = truth.astype({"MEL": int, "NV": int}).assign(BIOPSY=True)
+    assert read_joined(tmp_path, numbers.to_csv(index=False))["dx"].tolist() == ["mel", "nv", "nv"]
+
+
 def read_joined(folder: Path, *tables: str, columns: Columns | None = None) -> pd.DataFrame:
     """What the tables say together, by image_id."""
     paths = [folder / f"{number}.csv" for number in range(len(tables))]

@@ -50,7 +50,7 @@ def read(path: Path, text: str, labels: list[str], images: list[str]) -> list[st
 
 def test_ground_truth_may_spell_labels_and_images_otherwise(tmp_path: Path) -> None:
     path, codes = tmp_path / "truth.csv", ["mel", "nv"]
-    assert read(path, "image_id,dx\na.JPG,MEL\n b ,Nv \n", codes, ["a", "b"]) == codes
+    assert read(path, "image_id,dx\n./a.JPG,MEL\n b ,Nv \n", codes, ["a", "b"]) == codes
     assert read(path, "\ufeffimage,MEL,NV,AGE,\na.jpeg,1,0,50,\nb,0,1.0,,\n", codes, ["a", "b"]) == codes
     assert read(path, "image,mel,Nv\na,1,0\nb,0,1\n", codes, ["a", "b"]) == codes
     assert read(path, "image,Melanoma,NEVUS\na,1,0\nb,0,1\n", ["melanoma", "Nevus"], ["a", "b"]) == [

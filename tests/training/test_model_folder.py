@@ -66,6 +66,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "size of the image itself": (with_values(PROCESSOR, do_resize=False), "which must be (3, 64, 64)"),
     "filter that Pillow lacks": (with_values(PROCESSOR, resample=99), "resample 99 is not the number of a filter"),
     "filter in words": (with_values(PROCESSOR, resample="bicubic"), "resample 'bicubic' is not the number"),
+    "filter that is a yes": (with_values(PROCESSOR, resample=True), "resample True is not the number"),
     "filter between two": (with_values(PROCESSOR, resample=2.5), "resample 2.5 is not the number"),
     "mean of one color": (with_values(PROCESSOR, image_mean=[0.5]), "preprocessor_config.json can't be used"),
     "deviation of zero": (with_values(PROCESSOR, image_std=[0, 0, 0]), "not all finite numbers"),
