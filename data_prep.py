@@ -19,14 +19,9 @@ from __future__ import annotations
 
 from shlex import quote
 
-from lesions.data.options import parse_options
 from lesions.faults import exits_cleanly
-from lesions.hub import Destination, check_access, push_folder
-from lesions.output.files import whole_folder
-from lesions.output.places import alone, check_folder
-from lesions.output.plain_text import for_terminal
 
-# --help answers at once, so `main` imports what needs pandas after the options are parsed.
+# --help answers at once, and an error of an import is a clear one, so `main` imports what it needs.
 EXPLORED = ["explore/README.md", "explore/index.html", "explore/*.png"]
 PUBLISHED = ["README.md", "audit.json", "splits.csv", "data/*-?????-of-?????.parquet", *EXPLORED]
 WRITTEN = [*PUBLISHED, "audit_pairs.png"]  # which shows images
@@ -34,6 +29,8 @@ WRITTEN = [*PUBLISHED, "audit_pairs.png"]  # which shows images
 
 @exits_cleanly
 def main() -> None:
+    from lesions.data.options import parse_options
+
     options = parse_options(__doc__)
 
     from lesions.data.audit import describe, summary
@@ -43,6 +40,10 @@ def main() -> None:
     from lesions.data.splits import divide
     from lesions.data.tables import read_tables
     from lesions.data.writing import write_dataset
+    from lesions.hub import Destination, check_access, push_folder
+    from lesions.output.files import whole_folder
+    from lesions.output.places import alone, check_folder
+    from lesions.output.plain_text import for_terminal
 
     ours = WRITTEN if (options.output / "audit.json").is_file() else []
     check_folder(options.output, ours)

@@ -19,19 +19,21 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from lesions.faults import InputError, exits_cleanly
-from lesions.training.options import TrainOptions, parse_options
 
-# --help answers at once, so torch, transformers and pandas are imported by the functions that need them.
+# --help answers at once, and an error of an import is a clear one, so the functions import what they need.
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
     from lesions.hub import Destination
     from lesions.training.arguments import LesionTrainingArguments
+    from lesions.training.options import TrainOptions
     from lesions.training.trainer import WeightedTrainer
 
 
 @exits_cleanly
 def main() -> None:
+    from lesions.training.options import parse_options
+
     options, training = parse_options(__doc__)
 
     from lesions.dataset import dataset_fingerprint, label_names, load_splits, title_of

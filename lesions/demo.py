@@ -8,9 +8,6 @@ import sys
 from pathlib import Path
 
 from lesions.faults import exits_cleanly
-from lesions.output.files import read_json
-from lesions.output.places import alone
-from lesions.run_folder import RECORD
 
 DATA, RUN, RECIPE = "data/sample", "runs/demo", "recipes/demo.yaml"
 STEPS = (
@@ -34,11 +31,17 @@ environment (`source .venv/bin/activate`, on Windows `.venv\Scripts\activate`), 
 
 @exits_cleanly
 def main() -> None:
+    from lesions.output.places import alone
+
     with alone(Path(RUN)):
         walk()
 
 
 def walk() -> None:
+    from lesions.output.files import read_json
+    from lesions.output.places import alone
+    from lesions.run_folder import RECORD
+
     with alone(Path(RUN, RECORD)):  # which a training that still runs holds
         shutil.rmtree(RUN, ignore_errors=True)  # train.py does not train a finished run again
     for step in STEPS:

@@ -20,6 +20,7 @@ from lesions.output.plain_text import SHOWN_OF_A_KIND, for_terminal
 from lesions.redaction import Redacted, secrets
 
 INTERRUPTED, INTERRUPTED_CODE = "interrupted; run the same command again to continue", 130
+READER_LEFT_CODE = 141  # what a shell reports of `cat` in `cat file | head`
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -53,39 +54,77 @@ class Faults:
 
 def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
     """Wraps a script's `main`, the one way out for errors: bad input, or a file that the system refuses, ends with
-    its message and exit code 2, Ctrl-C with 130. No message shows a token."""
+    its message and exit code 2, Ctrl-C with 130. No message shows a token.
+
+    So `main` itself imports what takes long, or may be missing."""
 
     @functools.wraps(main)
     def run() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="shown")
-        with redirect_stderr(Redacted(sys.stderr, secrets(sys.argv, os.environ))):
-            try:
-                main()
-            except InputError as error:
-                print(f"error: {for_terminal(without_worker(str(error)))}", file=sys.stderr)
-                sys.exit(2)
-            except KeyboardInterrupt:
-                print(INTERRUPTED, file=sys.stderr)
-                sys.exit(INTERRUPTED_CODE)
-            except Exception as error:
-                if killed := killed_worker(error):
-                    print(f"error: {killed}", file=sys.stderr)
+        prepare_streams()
+        try:
+            with redirect_stderr(Redacted(sys.stderr, secrets(sys.argv, os.environ))):
+                try:
+                    check_current_folder()
+                    main()
+                except BrokenPipeError:
+                    raise
+                except KeyboardInterrupt:
+                    print(INTERRUPTED, file=sys.stderr)
+                    sys.exit(INTERRUPTED_CODE)
+                except Exception as error:
+                    if (message := explain(error)) is None:
+                        traceback.print_exc()  # here, where tokens are taken out
+                        sys.exit(1)
+                    print(f"error: {for_terminal(message)}", file=sys.stderr)
                     sys.exit(2)
-                if refused := refused_file(error):
-                    print(f"error: {for_terminal(describe(refused))}", file=sys.stderr)
-                    sys.exit(2)
-                traceback.print_exc()  # here, where tokens are taken out
-                sys.exit(1)
+                finally:
+                    sys.stdout.flush()  # not at the end of Python, where a broken pipe can't be caught
+        except BrokenPipeError:  # the reader has left, as `head` does
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(nowhere, stream)
+            sys.exit(READER_LEFT_CODE)
 
     return run
+
+
+def prepare_streams() -> None:
+    """Opens the streams that this process was started without, so that no file gets their numbers and with them what
+    a library prints; and lets them show what their encoding lacks."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115 - stays open
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="shown")
+
+
+def check_current_folder() -> None:
+    """Raises InputError if the current folder was deleted: libraries ask for it as they are imported."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError("the current folder was deleted; change to another one and run the command again") from error
+
+
+def explain(error: Exception) -> str | None:
+    """What to tell about an error that is not a fault of the program; None for one that is."""
+    if isinstance(error, InputError):
+        return without_worker(str(error))
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("lesions"):
+        return f"{error}\nInstall what is needed: pip install -r requirements.txt"
+    if killed := killed_worker(error):
+        return killed
+    refused = refused_file(error)
+    return describe(refused) if refused else None
 
 
 def refused_file(error: BaseException) -> OSError | None:
     """The error of the operating system that `error` is, or that made a library raise `error`."""
     if isinstance(error, OSError):
         return error
+    if told := re.search(r"\(os error (\d+)\)", str(error)):  # by libraries in Rust, as safetensors is
+        return OSError(int(told[1]), os.strerror(int(told[1])))
     return refused_file(error.__cause__) if error.__cause__ else None
 
 

@@ -24,6 +24,15 @@ def outcome(program: str, *arguments: str, **environment: str) -> subprocess.Com
                           text=True, capture_output=True, encoding="utf-8", errors="surrogateescape")  # fmt: skip
 
 
+FULL = """
+import numpy as np, resource
+from lesions.model.familiarity import Familiarity
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+os.chdir(os.environ["PLACE"])
+Familiarity(np.eye(99, dtype=np.float32), np.zeros(99, np.float32)).save(Path())
+"""
+
+
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
@@ -33,11 +42,52 @@ def outcome(program: str, *arguments: str, **environment: str) -> subprocess.Com
         ('try: open("no")\nexcept OSError as e: raise RuntimeError("load") from e', "error: no: No such file"),
         ('raise InputError("no label a\\x1b[31m\\nb")', "error: no label a [31m\nb\n"),
         ('raise OSError(errno.ENOSPC, "No space left", "a.csv")', "error: a.csv could not be written: No space left\n"),
+        (FULL, "error: a file could not be written: File too large\nFree some disk space"),
+        (
+            "sys.modules['torch'] = None\nimport torch",
+            "error: import of torch halted; None in sys.modules\nInstall what",
+        ),
     ],
 )
-def test_an_error_names_the_file_and_ends_with_code_2(program: str, expected: str) -> None:
-    done = outcome(program)
+def test_an_error_names_the_file_and_ends_with_code_2(program: str, expected: str, tmp_path: Path) -> None:
+    done = outcome(program, PLACE=str(tmp_path))
     assert done.returncode == 2 and done.stderr.startswith(expected) and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    """As in `evaluate_model.py ... | head -1`."""
+    body = "from lesions.faults import *\n@exits_cleanly\ndef main():\n    print('a line\\n' * 100_000)\nmain()"
+    writer = subprocess.Popen([sys.executable, "-c", body], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert writer.stdout and writer.stderr and writer.stdout.readline() == b"a line\n"
+    writer.stdout.close()
+    assert (writer.stderr.read(), writer.wait()) == (b"", 141)
+
+
+def test_a_command_without_streams_gives_their_numbers_to_no_file(tmp_path: Path) -> None:
+    program = f"""
+import os, sys
+from lesions.faults import InputError, exits_cleanly
+@exits_cleanly
+def main():
+    with open({str(tmp_path / "file")!r}, "w") as file:
+        file.write(str(file.fileno() > 2))
+    print("a line")
+    raise InputError("bad")
+main()
+"""
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program]
+    assert subprocess.run(closed, cwd=ROOT).returncode == 2
+    assert (tmp_path / "file").read_text() == "True"
+
+
+@pytest.mark.parametrize("script", ["data_prep.py", "train.py", "evaluate_model.py"])
+def test_a_current_folder_that_was_deleted_is_one_clear_error(script: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    inside = f"cd {gone} && rmdir {gone} && {sys.executable} {ROOT / script} --help"
+    done = subprocess.run(["sh", "-c", inside], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: the current folder was deleted; change to another")
 
 
 def test_a_fault_of_the_program_shows_its_traceback_without_tokens() -> None:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from lesions.dataset import SHARES
-from lesions.faults import ensure_home
 from lesions.options import OptionParser
 
 SAMPLE, HUB = "sample", "hub:"
 ARCHIVES = ("kaggle", "isic", "dataverse")
-ensure_home()
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "deit-ham10000"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -24,10 +24,12 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # what a drive that can't lock
 def alone(path: Path) -> Iterator[None]:
     """Lets one process at a time write to `path`, a file or a folder. Raises InputError in any other.
 
-    The lock lies beside `path`, so it holds for every user and machine that can write there; it goes when the block
-    ends. The system frees that of a killed process, and the next one to write there takes its file away.
+    The lock lies beside `path`, so it holds for every user and machine that can write there. It goes when the block
+    ends, and so does a folder that was made for it and is still empty. The system frees that of a killed process, and
+    the next one to write there takes its file away.
     """
     path = path.resolve()
+    made = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}.lock")
     lock = FileLock(place, mode=0o666, is_singleton=True)  # so that this process may ask twice
@@ -45,6 +47,8 @@ def alone(path: Path) -> Iterator[None]:
         if lock.lock_counter <= 1:
             with suppress(OSError):  # Windows removes it once it is released
                 place.unlink()
+                if made:
+                    path.parent.rmdir()  # unless it holds something now
         lock.release()
 
 

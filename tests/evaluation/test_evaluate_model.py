@@ -264,9 +264,11 @@ def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_pa
         (folder / name).write_bytes(b"no image")
     listed = error("--model", run, "--images", folder)
     assert "image unreadable (2)" in listed and "one.jpg" in listed and "two.jpg" in listed
+    truth = tmp_path / "truth.csv"
+    truth.write_text("image_id,dx\ngood,nv\none,nv\ntwo,nv\n")
+    assert "image unreadable (2)" in error("--model", run, "--images", folder, "--ground_truth", truth)
     for name in ("one.jpg", "two.jpg"):
         (folder / name).unlink()
-    truth = tmp_path / "truth.csv"
     truth.write_text("image_id,dx\nother,nv\n")
     missing = error("--model", run, "--images", folder, "--ground_truth", truth)
     assert "image without ground truth (1):\n  good" in missing

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lesions.faults import InputError, exits_cleanly
-from lesions.options import OptionParser
 from lesions.output.files import write_json
 from lesions.output.places import alone, check_writable
 
@@ -86,6 +85,8 @@ def _fit(
 
 @exits_cleanly
 def main() -> None:
+    from lesions.options import OptionParser
+
     parser = OptionParser(LimitsOptions, prog="python -m lesions.evaluation.limits", description=__doc__)
     parser.add_argument("run", type=Path, help="the folder of a finished run of train.py")
     options, rest = parser.parse()
