@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
+from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PrinterCallback, ProgressCallback
 
 from lesions.faults import InputError
@@ -23,6 +24,7 @@ from lesions.training.layer_decay import parameter_groups
 from lesions.training.loss import weighted_sum
 from lesions.training.saved.checkpoints import last_whole_checkpoint
 from lesions.training.saved.saving import WholeSavingTrainer
+from lesions.training.workers import with_quiet_workers
 
 
 class WeightedTrainer(WholeSavingTrainer):
@@ -54,6 +56,12 @@ class WeightedTrainer(WholeSavingTrainer):
         self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
         for callback in (AnnounceEpoch(), Clock(), EpochProgress()):
             self.add_callback(callback)
+
+    def get_train_dataloader(self) -> DataLoader:
+        return with_quiet_workers(super().get_train_dataloader())
+
+    def get_eval_dataloader(self, *args: Any, **options: Any) -> DataLoader:
+        return with_quiet_workers(super().get_eval_dataloader(*args, **options))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer that the options name, with a learning rate for each layer."""

@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT
+from torch.utils.data import DataLoader
 
 from lesions.faults import killed_worker
+from lesions.training.workers import with_quiet_workers
 
 # Each starts workers that wait, and says so when they all run.
 BODIES = {
@@ -85,6 +87,18 @@ def test_a_killed_worker_is_one_clear_error(running: Running) -> None:
     assert process.returncode == 2 and "Traceback" not in error
     assert "error: a worker process was killed, as the system does where memory runs out" in error
     assert not psutil.wait_procs(workers, timeout=30)[1]
+
+
+def test_a_worker_shows_no_traceback_of_a_connection_that_another_ones_end_broke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # so that it is put back
+    started: list[int] = []
+    loader = with_quiet_workers(DataLoader([], num_workers=1, worker_init_fn=started.append))
+    loader.worker_init_fn(3)
+    for error in (EOFError(), ConnectionResetError(104, "reset"), ValueError("shown")):
+        sys.excepthook(type(error), error, None)
+    assert started == [3] and capsys.readouterr().err == "ValueError: shown\n"
 
 
 def test_what_torch_says_of_a_killed_worker() -> None:
