@@ -36,7 +36,7 @@ def test_a_run_is_trained_measured_compared_and_described_anywhere(
     assert report["n_images"] == 126
 
 
-def test_a_model_or_output_that_safetensors_can_not_open_is_refused_before_the_work(
+def test_a_folder_that_safetensors_or_parquet_can_not_open_is_refused_before_the_work(
     run: Path, sample: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / os.fsdecode(b"l\xe9sions")
@@ -47,6 +47,8 @@ def test_a_model_or_output_that_safetensors_can_not_open_is_refused_before_the_w
         (*train, "--output_dir", tmp_path / "new", "--model", place / "run"),
         ("evaluate_model.py", "--model", place / "run", "--dataset", sample, "--output", tmp_path / "new"),
         ("evaluate_model.py", "--model", run, "--dataset", sample, "--output", place / "new"),
+        ("data_prep.py", "--source", "sample", "--output", place / "new"),
+        ("data_prep.py", "--source", "sample", "--output", place),
     ):
         error = in_process(*command, check=2).stderr
         assert "is not in UTF-8; rename that folder" in error and not (place / "new").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -69,9 +70,10 @@ def check_writable(folder: Path) -> None:
 
 
 def check_utf8(path: Path) -> None:
-    """Raises InputError for a path in another encoding, which safetensors can neither read nor write."""
+    """Raises InputError for a path in another encoding, which safetensors and Parquet can neither read nor write."""
     if escaped(str(path.resolve())) != str(path.resolve()):
-        raise InputError(f"the name of {path.resolve()} is not in UTF-8; rename that folder")
+        advice = "rename that folder" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1"
+        raise InputError(f"the name of {path.resolve()} is not in UTF-8; {advice}")
 
 
 def check_folder(path: Path, ours: Sequence[str] | None = None) -> Path:
@@ -88,6 +90,7 @@ def check_folder(path: Path, ours: Sequence[str] | None = None) -> Path:
         raise InputError(f"{path} is the current folder and can't be replaced; give a folder inside it")
     if len(path.name.encode(errors="replace")) > LONGEST_NAME:
         raise InputError(f"the name of {path} is too long; give one of at most {LONGEST_NAME} bytes")
+    check_utf8(path)
     check_writable(path.parent)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, not a folder; give another place")
