@@ -128,6 +128,18 @@ def test_a_missing_or_broken_file_is_one_clear_error(changed: Path) -> None:
         onnx_file.check_export(changed)
 
 
+@pytest.mark.parametrize(("name", "reason"), [("bias", "does not answer a gray image"), ("center", "gives features")])
+def test_answers_that_are_not_finite_are_refused(name: str, reason: str, changed: Path) -> None:
+    file = changed / "onnx" / "model.onnx"
+    model = onnx.load(file)
+    tensor = next(one for one in model.graph.initializer if one.name.endswith(name) and one.data_type == 1)
+    values = onnx.numpy_helper.to_array(tensor)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, np.nan), tensor.name))
+    onnx.save(model, file)
+    with pytest.raises(InputError, match=rf"onnx/model\.onnx {reason}"):
+        Predictor(changed, backend="onnx")
+
+
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(InputError, match=r"ONNX needs no_such_package: run `pip install -r requirements-onnx.txt`"):
