@@ -128,13 +128,17 @@ def test_a_missing_or_broken_file_is_one_clear_error(changed: Path) -> None:
         onnx_file.check_export(changed)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("bias", "does not answer a gray image"), ("center", "gives features")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("logits", "does not answer a gray image"), ("features", "gives features")]
+)
 def test_answers_that_are_not_finite_are_refused(name: str, reason: str, changed: Path) -> None:
     file = changed / "onnx" / "model.onnx"
     model = onnx.load(file)
-    tensor = next(one for one in model.graph.initializer if one.name.endswith(name) and one.data_type == 1)
-    values = onnx.numpy_helper.to_array(tensor)
-    tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, np.nan), tensor.name))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["before" if one == name else one for one in names]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["before", "nan"], [name]))
     onnx.save(model, file)
     with pytest.raises(InputError, match=rf"onnx/model\.onnx {reason}"):
         Predictor(changed, backend="onnx")
