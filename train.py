@@ -53,7 +53,6 @@ def main() -> None:
     check_writable(run)
     if to:
         check_access(to)
-
     folders = {name: local_folder(name, "model") for name in options.learns_from}
     teachers = [folders[name] for name in options.teachers]
     check_trainable(local_folder(options.model, "model"), teachers, options.from_scratch)
