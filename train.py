@@ -55,13 +55,13 @@ def main() -> None:
     check_writable(run)
     if to:
         check_access(to)
-
     folders = {name: local_folder(name, "model") for name in options.learns_from}
-    check_trainable(local_folder(options.model, "model"), [folders[name] for name in options.teachers])
+    teachers = [folders[name] for name in options.teachers]
+    check_trainable(local_folder(options.model, "model"), teachers, options.from_scratch)
     dataset = load_splits(options.dataset, "train", "validation", "test")
     check_unseen(folders, dataset, ("validation", "test"), title_of(options.dataset), dataset_fingerprint(dataset))
     seen = seen_images(dataset["train"], folders.values())
-    identity = identify(options, training, dataset, [folders[name] for name in options.teachers])
+    identity = identify(options, training, dataset, teachers)
     checkpoint = find_checkpoint(training, identity, label_names(dataset), seen)
 
     with alone(run / RECORD) if training.process_index == 0 else nullcontext():
@@ -124,7 +124,7 @@ def build_trainer(
     from lesions.diagnoses import malignant_among, why_unknown
     from lesions.hub import local_folder
     from lesions.model.inputs import LesionImages, collate
-    from lesions.model.loading import load_for_training, load_processor
+    from lesions.model.loading import check_answer, load_for_training, load_processor
     from lesions.model.resolution import see_whole_image, take_images_of
     from lesions.output.plain_text import one_line
     from lesions.run_folder import record_of
@@ -144,6 +144,7 @@ def build_trainer(
     model = load_for_training(folder, labels, options.from_scratch, options.new_head)
     if options.side:
         take_images_of(options.side, model, processor)
+    check_answer(model.eval(), len(labels), processor, f"the model in {folder}")
     teachers = [Teacher(local_folder(name, "model"), labels, processor) for name in options.teachers]
 
     augmentation = Augmentation(training.seed, options.low_side, options.low_epochs, options.exports)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired
 
+import psutil
 from typing_extensions import TypedDict
 
+from lesions.diagnoses import unusable_names
 from lesions.faults import Faults, InputError, refused_file
 from lesions.hub import local_folder, public_name, revision_of
-from lesions.output.files import read_json, sha256_of
+from lesions.output.files import check_regular, read_json, sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +24,14 @@ if TYPE_CHECKING:
 
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 JPEG = b"\xff\xd8\xff"  # how such a file begins
-NEEDED_COLUMNS = ("image", "label", "image_id", "lesion_id")
+NEEDED_COLUMNS, TEXTS = ("image", "label", "image_id", "lesion_id"), ("image_id", "lesion_id", "source")
+LEAST_BYTES = 20  # of a row in a Parquet file: an image and its ids take more, a billion copies of one row less
+MOST_UNPACKED, MOST_COLUMNS = 100, 1000  # times the size of a file: JPEG hardly shrinks any more
 
 
 def load_splits(name: str, *needed: str) -> DatasetDict:
     """The data set `name` (folder or Hub id) with at least the splits `needed`. Raises InputError."""
-    from datasets import ClassLabel, Image, load_dataset
+    from datasets import load_dataset
 
     folder = local_folder(name, "dataset").resolve()  # fsspec would take `~` for the home folder
     if "::" in str(folder):
@@ -37,33 +43,72 @@ def load_splits(name: str, *needed: str) -> DatasetDict:
     files = {split: paths for split, paths in files.items() if paths}
     if not files:
         raise InputError(f"{folder} holds no Parquet file; make a data set with `python data_prep.py --output {name}`")
+    advice, faults = f"{name} is not a data set that data_prep.py made; see its --help", Faults()
+    faults.add(f"split missing (there are {', '.join(files)})", *(split for split in needed if split not in files))
+    _check_files(name, files, faults)
+    faults.raise_if_any(advice)
     # datasets 5.2 recognizes a cached copy by the paths of the files, which a card may list, or by their times, which
     # rsync and tar restore. So the content names the copy.
     content = sha256_of([Path(path) for paths in files.values() for path in paths])
-    try:
+    with _readable(name):
         named = {split: [glob.escape(path) for path in paths] for split, paths in files.items()}
         dataset = load_dataset("parquet", name=content, data_files=named)
-    except Exception as error:
-        if refused_file(error):
-            raise
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise InputError(f"the Parquet files of {name} can't be read ({reason}); make the data set again") from error
-
-    faults = Faults()
-    faults.add(f"split missing (there are {', '.join(dataset)})", *(split for split in needed if split not in dataset))
-    for split in dataset:
-        features = dataset[split].features
-        faults.add(f"column missing in split {split}", *(column for column in NEEDED_COLUMNS if column not in features))
-        for column, kind in (("label", ClassLabel), ("image", Image)):
-            if column in features and not isinstance(features[column], kind):
-                faults.add(f"{column} is not of the type {kind.__name__}", f"split {split}")
-    faults.raise_if_any(f"{name} is not a data set that data_prep.py made; see its --help")
     for split in needed:
         for kind, rows in _unusable_rows(dataset[split]).items():
             faults.add(f"{kind}, in split {split}", *rows)
     _check_unique({split: dataset[split] for split in needed}, faults)
-    faults.raise_if_any(f"{name} is not a data set that data_prep.py made; see its --help")
+    faults.raise_if_any(advice)
     return dataset
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turns what a library raises on broken Parquet files into an InputError."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, InputError) or refused_file(error):
+            raise
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise InputError(f"the Parquet files of {name} can't be read ({reason}); make the data set again") from error
+
+
+def _check_files(name: str, files: dict[str, list[str]], faults: Faults) -> None:
+    """Notes what is wrong with the columns of the Parquet files, by split, and with their size, which may grow a
+    thousandfold when they are unpacked. Only what they say of themselves is read."""
+    from datasets import ClassLabel, Features, Image
+    from pyarrow import parquet
+
+    memory, first = psutil.virtual_memory().total, None
+    for split, path in ((split, path) for split, paths in files.items() for path in paths):
+        check_regular(Path(path))
+        size = Path(path).stat().st_size
+        with _readable(name), parquet.ParquetFile(path) as file:
+            groups = [file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups)]
+            rows, schema = file.metadata.num_rows, file.schema_arrow
+            if len(schema) > MOST_COLUMNS:
+                faults.add(f"file of more than {MOST_COLUMNS} columns", f"{path}: {len(schema)}")
+                continue
+            features = Features.from_arrow_schema(schema)
+        if not rows:
+            faults.add("file without a row", path)
+        elif rows * LEAST_BYTES > size or sum(groups) > MOST_UNPACKED * size or max(groups) > memory:
+            faults.add("file that would fill the memory", f"{path}: {rows} rows, {sum(groups) / 1e9:.1f} GB unpacked")
+        faults.add(f"column missing in split {split}", *(column for column in NEEDED_COLUMNS if column not in features))
+        for column, kind in (("label", ClassLabel), ("image", Image)):
+            if column in features and not isinstance(features[column], kind):
+                faults.add(f"{column} is not of the type {kind.__name__}", f"split {split}")
+        for column in {*TEXTS} & {*features}:
+            if getattr(features[column], "dtype", None) not in ("string", "large_string"):
+                faults.add(f"{column} is not text", f"split {split}: {features[column]}")
+        first = first or features
+        if features != first:
+            names = sorted(one for one in {*first, *features} if first.get(one) != features.get(one))
+            what = f"columns of another type, or other labels, than in split {next(iter(files))}"
+            faults.add(what, f"split {split}: {', '.join(names)}")
+    labels = (first or {}).get("label")
+    for what, found in unusable_names(labels.names if isinstance(labels, ClassLabel) else []).items():
+        faults.add(f"name of a label {what}", *found)
 
 
 def _check_unique(parts: dict[str, Dataset], faults: Faults) -> None:

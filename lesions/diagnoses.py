@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lesions.faults import InputError
-from lesions.output.plain_text import in_short
+from lesions.output.plain_text import in_short, one_line
+
+LONGEST_DIAGNOSIS, MOST_LABELS = 100, 100_000  # characters: figures, cards and messages show it
 
 
 @dataclass(frozen=True)
@@ -200,3 +203,17 @@ def with_malignant(record: dict[str, Any], labels: Sequence[str], named: Sequenc
         if point["target"] != "malignant" or set(labels_of(point)) == set(malignant or [])
     ]
     return {**record, "malignant": malignant, "operating_points": points}
+
+
+def unusable_names(names: Sequence[object]) -> dict[str, list[str]]:
+    """The names of a data set's labels that data_prep.py would not have written, by what is wrong with them."""
+    texts = [name for name in names if isinstance(name, str)]
+    spellings = Counter(map(str.casefold, texts))
+    return {
+        f"beyond the first {MOST_LABELS}": [f"{len(names) - MOST_LABELS} names"] if len(names) > MOST_LABELS else [],
+        "that is not text": [repr(name) for name in names if not isinstance(name, str)],
+        "that is empty": [repr(name) for name in texts if not name.strip()],
+        f"of over {LONGEST_DIAGNOSIS} characters": [f"{name[:20]}…" for name in texts if len(name) > LONGEST_DIAGNOSIS],
+        "with a line end, or an escape": [repr(name) for name in texts if one_line(name) != name],
+        "in several spellings": [name for name in texts if spellings[name.casefold()] > 1],
+    }

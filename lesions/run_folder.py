@@ -82,7 +82,7 @@ def record_of(folder: Path, labels: Sequence[str] | None = None) -> dict[str, An
     for no others. Raises InputError if it is not a record that train.py wrote.
     """
     path = folder / RECORD
-    if not path.is_file():
+    if not path.exists():
         return None
     record = read_json(path, Record, "a record of train.py; write it again, or remove it")
     if labels is not None:

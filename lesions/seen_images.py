@@ -88,7 +88,7 @@ def write_seen(folder: Path, seen: SeenImages) -> None:
 def read_seen(folder: Path) -> SeenImages | None:
     """The images that the model in `folder` has learned from; None if it says nothing of them. Raises InputError."""
     path = folder / SEEN
-    if not path.is_file():
+    if not path.exists():
         return None
     content = read_json(path)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,111 @@ def test_rows_that_can_not_be_used_are_named(values: dict, reason: str, sample: 
     if "label" in values or "lesion_id" in values:
         fingerprints = {dataset_fingerprint(splits), dataset_fingerprint(load_splits(str(sample), "test"))}
         assert len(fingerprints) == 2
+
+
+def rewritten(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    parquet.write_table(change(parquet.read_table(path)), path, compression="zstd")
+
+
+def with_column(name: str, change: Callable[[Any], Any]) -> Callable[[pa.Table], pa.Table]:
+    """Gives a column other values, and takes away what the file says of its columns' types."""
+
+    def apply(table: pa.Table) -> pa.Table:
+        values = pa.array([change(value) for value in table.column(name).to_pylist()])
+        about = json.loads(table.schema.metadata[b"huggingface"])
+        del about["info"]["features"][name]
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+        return table.replace_schema_metadata({b"huggingface": json.dumps(about).encode()})
+
+    return apply
+
+
+def with_labels(change: Callable[[list[str]], list[Any]]) -> Callable[[pa.Table], pa.Table]:
+    def apply(table: pa.Table) -> pa.Table:
+        about = json.loads(table.schema.metadata[b"huggingface"])
+        label = about["info"]["features"]["label"]
+        label["names"] = change(label["names"])
+        return table.replace_schema_metadata({b"huggingface": json.dumps(about).encode()})
+
+    return apply
+
+
+def of_many_rows(table: pa.Table) -> pa.Table:
+    """A million times the first row, without its image: a few kilobytes."""
+    table = table.set_column(0, table.schema.field(0), pa.nulls(len(table), table.schema.field(0).type))
+    return table.take(pa.array([0] * 10**6))
+
+
+def of_much_air(table: pa.Table) -> pa.Table:
+    images = [{"bytes": JPEG + b"%d" % row + b"\0" * 10**5, "path": None} for row in range(len(table))]
+    return table.set_column(0, table.schema.field(0), pa.array(images, table.schema.field(0).type))
+
+
+def of_many_columns(table: pa.Table) -> pa.Table:
+    for number in range(1000):
+        table = table.append_column(f"more {number}", pa.nulls(len(table), pa.int8()))
+    return table
+
+
+WRONG_FILES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
+    "ids that are numbers": (with_column("image_id", len), r"image_id is not text \(3\):\n  split train: Value.*int64"),
+    "ids in lists": (with_column("lesion_id", lambda name: [name]), r"lesion_id is not text .*\n  split train: List"),
+    "ids with parts": (with_column("lesion_id", lambda name: {"a": name}), "lesion_id is not text"),
+    "labels that are text": (with_column("label", str), "label is not of the type ClassLabel"),
+    "images that are text": (with_column("image", lambda image: "/etc/hostname"), "image is not of the type Image"),
+    "label without a name": (
+        with_labels(lambda names: ["", *names[1:]]),
+        r"name of a label that is empty \(1\):\n  ''",
+    ),
+    "label of two lines": (with_labels(lambda names: ["a\nb", *names[1:]]), "name of a label with a line end"),
+    "label without end": (with_labels(lambda names: ["a" * 101, *names[1:]]), "name of a label of over 100 characters"),
+    "label that is a number": (with_labels(lambda names: [1, *names[1:]]), "name of a label that is not text"),
+    "label in two spellings": (with_labels(lambda names: ["NV", *names[1:]]), "name of a label in several spellings"),
+    "label that is named twice": (with_labels(lambda names: ["nv", *names[1:]]), "label names are duplicated"),
+    "labels without end": (with_labels(lambda names: [*map(str, range(100_001))]), "name of a label beyond the first"),
+    "no row": (lambda table: table.slice(0, 0), r"file without a row \(3\)"),
+    "rows without end": (of_many_rows, r"file that would fill the memory .*\n.*1000000 rows"),
+    "bytes without end": (of_much_air, r"file that would fill the memory .*\n.* 0\..* GB unpacked"),
+    "columns without end": (of_many_columns, "file of more than 1000 columns"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_FILES)
+def test_files_of_another_form_are_one_clear_error(kind: str, sample: Path, tmp_path: Path) -> None:
+    change, reason = WRONG_FILES[kind]
+    folder = shutil.copytree(sample, tmp_path / "data")
+    for path in folder.rglob("*.parquet"):
+        rewritten(path, change)
+    with pytest.raises(InputError, match=reason):
+        load_splits(str(folder), "train", "test")
+
+
+def test_splits_that_count_their_labels_otherwise_are_named(sample: Path, tmp_path: Path) -> None:
+    """datasets would take the numbers of one for the names of the other."""
+    folder = shutil.copytree(sample, tmp_path / "data")
+    rewritten(next(folder.rglob("test-*.parquet")), with_labels(lambda names: names[::-1]))
+    with pytest.raises(InputError, match=r"or other labels, than in split train \(1\):\n  split test: label"):
+        load_splits(str(folder), "train")
+
+
+def test_ids_that_a_file_stores_as_numbers_of_a_dictionary_are_read(sample: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sample, tmp_path / "data")
+    number = parquet.read_schema(next(folder.rglob("test-*.parquet"))).get_field_index("lesion_id")
+    rewritten(
+        next(folder.rglob("test-*.parquet")),
+        lambda table: table.set_column(number, "lesion_id", table.column("lesion_id").dictionary_encode()),
+    )
+    found, expected = (dataset_fingerprint(load_splits(str(place), "test")) for place in (folder, sample))
+    assert found == expected
+
+
+def test_a_pipe_in_place_of_a_file_is_refused(sample: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sample, tmp_path / "data")
+    path = next(folder.rglob("test-*.parquet"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is a folder, a pipe or a device"):
+        load_splits(str(folder), "train")
 
 
 def test_a_file_that_is_replaced_with_its_old_time_is_read_again(sample: Path, tmp_path: Path) -> None:

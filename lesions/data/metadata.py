@@ -20,13 +20,11 @@ from lesions.data.table_files import (
     has_column,
     read_files,
 )
-from lesions.diagnoses import CODES
+from lesions.diagnoses import CODES, LONGEST_DIAGNOSIS
 from lesions.faults import Faults, InputError
 from lesions.images import find_images
 from lesions.output.files import whole_file
 from lesions.output.plain_text import in_short
-
-LONGEST_DIAGNOSIS = 100  # characters: figures, cards and messages show it
 
 
 def read_metadata(

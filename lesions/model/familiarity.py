@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from lesions.arrays import Array
 from lesions.faults import InputError
-from lesions.output.files import whole_file
+from lesions.output.files import check_regular, whole_file
 from lesions.run_folder import FAMILIARITY
 
 ACCEPTED = 0.99  # share of the validation images; results/unfamiliar.txt shows what other shares refuse
@@ -52,8 +52,9 @@ class Familiarity:
     @staticmethod
     def load(folder: Path) -> Familiarity | None:
         """What `save` wrote; None where the run has none. Raises InputError where the file holds something else."""
-        if not (folder / FAMILIARITY).is_file():
+        if not (folder / FAMILIARITY).exists():
             return None
+        check_regular(folder / FAMILIARITY)
         try:
             stored = load_file(folder / FAMILIARITY)
             whitening, center = stored["whitening"], stored["center"]

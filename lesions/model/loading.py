@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
@@ -17,18 +18,17 @@ from transformers import DeiTForImageClassificationWithTeacher as TwoTokenDeit
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
+from lesions.model.folder import LARGEST, check_processor_files, check_weights, left_over, plain_config
 from lesions.model.resolution import image_side
-from lesions.output.files import read_json
 from lesions.output.places import check_utf8
 from lesions.output.plain_text import in_short
-from lesions.run_folder import WEIGHTS
 
 # On a CPU, attention written out trains faster than torch's fused one: 1.3 times in bfloat16 at 224 pixels, 1.8 times
 # at 128. In float32 both are equally fast.
 ON_CPU = "eager"
 HEAD = re.compile("classifier|head")  # in the names of a classifier's last layers
-LARGEST_SIDE, MOST_LABELS = 4096, 100_000  # pixels; more than any model has, and less than fills the memory
-CODE, ATTENTION = ("auto_map", "custom_pipelines"), ("attn_implementation", "_attn_implementation")
+GRAY = Image.new("RGB", (30, 20), "gray")  # what each model and its preprocessing are tried on
+ONE_OF_ALL = (None, "single_label_classification")  # problem types of which the probabilities are a softmax
 
 
 @contextmanager
@@ -51,10 +51,7 @@ def read_config(folder: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{folder} is not a model folder: it holds no config.json")
     check_utf8(folder)
-    content = _refuse_code(path)
-    for name, most in (("num_labels", MOST_LABELS), ("image_size", LARGEST_SIDE)):
-        if isinstance(content.get(name), (int, float)) and content[name] > most:
-            raise InputError(f"{path}: {name} {content[name]} is more than {most}; give another model")
+    plain_config(path)
     with usable(path):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if sorted(config.id2label) != list(range(len(config.id2label))):
@@ -65,8 +62,7 @@ def read_config(folder: Path) -> Any:
 def load_processor(folder: Path) -> BaseImageProcessor:
     """The checkpoint's own preprocessing. Always the PIL backend, so that every stage resizes alike."""
     path = folder / "preprocessor_config.json"
-    if path.is_file():
-        _refuse_code(path)
+    check_processor_files(folder)
     with usable(path):
         processor: BaseImageProcessor = AutoImageProcessor.from_pretrained(
             folder, backend="pil", trust_remote_code=False
@@ -75,13 +71,12 @@ def load_processor(folder: Path) -> BaseImageProcessor:
             side = image_side(processor)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        if max(side, *filter(None, vars(processor.size).values())) > LARGEST_SIDE:
-            raise ValueError(f"its images have more than {LARGEST_SIDE} pixels a side")
+        if max(side, *filter(None, vars(processor.size).values())) > LARGEST["image_size"]:
+            raise ValueError(f"its images have more than {LARGEST['image_size']} pixels a side")
         if isinstance(processor.resample, bool) or processor.resample not in list(Image.Resampling):
             # For a text, transformers would take another filter without a word.
             raise ValueError(f"resample {processor.resample!r} is not the number of a filter of Pillow, 0 to 5")
-        gray = Image.new("RGB", (30, 20), "gray")
-        values = processor(gray, return_tensors="np")["pixel_values"][0]
+        values = processor(GRAY, return_tensors="np")["pixel_values"][0]
         if values.shape != (3, side, side) or not np.isfinite(values).all():
             raise InputError(
                 f"{path} turns an image into values of the shape {values.shape}, which must be (3, {side}, {side}), or "
@@ -90,45 +85,43 @@ def load_processor(folder: Path) -> BaseImageProcessor:
         return processor
 
 
-def _refuse_code(path: Path) -> dict[str, Any]:
-    """The content of a config. Raises InputError if it names code, at any depth: transformers would ask the user
-    whether to run that of `auto_map`, and would fetch an attention kernel, `owner/name`, from the Hub."""
-    content = read_json(path)
-    parts = [content]
-    for part in parts:  # the list grows
-        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-        about = part if isinstance(part, dict) else {}
-        asked = [name for name in CODE if name in about] + [name for name in ATTENTION if "/" in str(about.get(name))]
-        if asked:
-            raise InputError(
-                f"{path} asks to run code that comes with the model ({asked[0]}). It is never run here: give a model "
-                "of an architecture that transformers holds"
-            )
-    return content if isinstance(content, dict) else {}
-
-
-def check_trainable(folder: Path, teachers: list[Path]) -> None:
-    """Raises InputError unless `folder` holds an image classifier that can be trained, before its weights are read.
+def check_trainable(folder: Path, teachers: list[Path], from_scratch: bool) -> None:
+    """Raises InputError unless `folder` holds an image classifier that can be trained, before any weights are read.
 
     To learn from `teachers`, it needs DeiT's distillation token.
     """
     config = read_config(folder)
     for teacher in teachers:
         read_config(teacher)
+        check_weights(teacher)
     if teachers and config.model_type != "deit":
         raise InputError(f"--teacher needs a DeiT, which has a distillation token; {folder} holds {config.model_type}")
-    with usable(folder / "config.json"), torch.device("meta"):
-        heads(_build(config))
+    heads(_sketch(_architecture(config), config, folder))
     load_processor(folder)
+    if not from_scratch:
+        check_weights(folder)
 
 
 def _architecture(config: Any) -> Any:
     return TwoTokenDeit if config.model_type == "deit" else AutoModelForImageClassification
 
 
-def _build(config: Any) -> PreTrainedModel:
-    architecture = _architecture(config)
-    return architecture(config) if architecture is TwoTokenDeit else architecture.from_config(config)
+def _build(architecture: Any, config: Any) -> PreTrainedModel:
+    model: PreTrainedModel = architecture(config) if architecture is TwoTokenDeit else architecture.from_config(config)
+    return model
+
+
+def _sketch(architecture: Any, config: Any, folder: Path) -> PreTrainedModel:
+    """The model without its weights. Raises InputError if these would fill the memory."""
+    with usable(folder / "config.json"), torch.device("meta"):
+        model = _build(architecture, config)
+    needed, there = 4 * sum(weights.numel() for weights in model.parameters()), psutil.virtual_memory().total
+    if needed > there:
+        raise InputError(
+            f"{folder / 'config.json'} asks for a model of {needed / 1e9:,.0f} GB, and this machine has a memory of "
+            f"{there / 1e9:,.0f} GB; give a smaller model"
+        )
+    return model
 
 
 def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_head: bool) -> PreTrainedModel:
@@ -145,8 +138,9 @@ def load_for_training(folder: Path, labels: list[str], from_scratch: bool, new_h
         config._attn_implementation = ON_CPU  # models without the choice ignore it
     config.id2label = dict(enumerate(labels))  # sets num_labels too
     config.label2id = {name: number for number, name in enumerate(labels)}
+    config.problem_type = None  # pipeline() would give other probabilities for another one
     if from_scratch:
-        model = _build(config).float()
+        model = _build(_architecture(config), config).float()
     else:
         model, misfits = _load(_architecture(config), folder, config=config)
         _refuse_misfits(folder, [name for name in misfits if not HEAD.search(name)])
@@ -182,13 +176,30 @@ def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
 
 
 def load_for_prediction(folder: Path) -> PreTrainedModel:
-    """A trained float32 model in evaluation mode."""
-    labels = list(read_config(folder).id2label.values())
+    """A trained float32 model in evaluation mode, which answered a gray image."""
+    config = read_config(folder)
+    labels = list(config.id2label.values())
+    if config.problem_type not in ONE_OF_ALL:
+        raise InputError(
+            f"{folder / 'config.json'}: the outputs of a model for {config.problem_type!r} (problem_type) are not "
+            "probabilities of one diagnosis among all; give another model"
+        )
     if repeated := [label for label, times in Counter(labels).items() if times > 1]:
         raise InputError(f"the model in {folder} has several outputs of one name: {in_short(repeated)}")
-    model, misfits = _load(AutoModelForImageClassification, folder)
+    model, misfits = _load(AutoModelForImageClassification, folder, config=config)
     _refuse_misfits(folder, misfits)
-    return model.eval()
+    check_answer(model.eval(), len(labels), load_processor(folder), f"the model in {folder}")
+    return model
+
+
+@torch.inference_mode()
+def check_answer(model: Any, count: int, processor: BaseImageProcessor, what: str) -> None:
+    """Raises InputError, about `what`, unless the model's answer to a gray image is `count` finite numbers: finite
+    weights may still overflow, and other image sizes than the model's may be asked for."""
+    with usable(what):
+        logits = model(pixel_values=processor(GRAY, return_tensors="pt")["pixel_values"]).logits
+    if logits.shape != (1, count) or not logits.isfinite().all():
+        raise InputError(f"{what} does not answer a gray image with {count} finite numbers; give another model")
 
 
 def check_labels(id2label: dict[int, str], labels: list[str], folder: Path) -> None:
@@ -211,9 +222,9 @@ def _refuse_misfits(folder: Path, names: list[str]) -> None:
 
 
 def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTrainedModel, list[str]]:
-    """The model, and the names of its weights that the folder lacks or holds in another shape."""
-    if not any(folder.glob(WEIGHTS)):
-        raise InputError(f"{folder} holds no weights as safetensors; other formats are not read")
+    """The model, and the names of its weights that the folder lacks, holds in another shape, or holds more of."""
+    check_weights(folder)
+    _sketch(architecture, options["config"], folder)
     with usable(f"the model in {folder}"):
         # A checkpoint stored in half precision would otherwise be trained in it.
         model, report = architecture.from_pretrained(
@@ -228,4 +239,5 @@ def _load(architecture: Any, folder: Path, **options: object) -> tuple[PreTraine
     broken = [name for name, weights in model.state_dict().items() if not weights.isfinite().all()]
     if broken:
         raise InputError(f"weights in {folder} are not finite numbers: {broken[:5]}; give another model")
-    return model, sorted([*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
+    wrong = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    return model, sorted([*wrong, *left_over(model, report["unexpected_keys"])])

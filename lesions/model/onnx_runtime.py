@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from lesions.model.loading import read_config, usable
+from lesions.faults import InputError
+from lesions.model.loading import check_answer, load_processor, read_config, usable
 from lesions.model.onnx_file import check_export
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ class OnnxClassifier:
         file = check_export(folder)
         with usable(file):
             self.session = open_session(file)
-        self.config = read_config(folder)
-        self.note_features: Callable[[torch.Tensor], object] = lambda features: None
+        self.config, seen = read_config(folder), list[torch.Tensor]()
+        self.note_features: Callable[[torch.Tensor], object] = seen.append
+        check_answer(self, self.config.num_labels, load_processor(folder), str(file))
+        if not all(features.isfinite().all() for features in seen):
+            raise InputError(f"{file} gives features that are not finite numbers; export it again")
+        self.note_features = lambda features: None
 
     def __call__(self, pixel_values: torch.Tensor) -> ImageClassifierOutput:
         """Logits (n, classes) of pixels (n, 3, side, side), both float32 on the CPU.

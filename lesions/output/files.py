@@ -92,10 +92,17 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def check_regular(path: Path) -> None:
+    """Raises InputError for a folder, a pipe or a device where a file is expected: the last two may have no end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a folder, a pipe or a device, not a regular file; remove it, or replace it")
+
+
 def sha256_of(paths: Iterable[Path]) -> str:
-    """The sha256 of the files' contents, one after the other."""
+    """The sha256 of the files' contents, one after the other. Raises InputError as `check_regular` does."""
     digest = hashlib.sha256()
     for path in paths:
+        check_regular(path)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -130,6 +137,7 @@ def read_json(path: Path, form: Any = None, what: str = "") -> Any:
 
     Raises InputError if it is not JSON, or with every place where it has another form than `what` the message names.
     """
+    check_regular(path)
     try:
         content = json.loads(path.read_bytes(), parse_constant=_refuse, object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:

@@ -128,6 +128,22 @@ def test_a_missing_or_broken_file_is_one_clear_error(changed: Path) -> None:
         onnx_file.check_export(changed)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("logits", "does not answer a gray image"), ("features", "gives features")]
+)
+def test_answers_that_are_not_finite_are_refused(name: str, reason: str, changed: Path) -> None:
+    file = changed / "onnx" / "model.onnx"
+    model = onnx.load(file)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["before" if one == name else one for one in names]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["before", "nan"], [name]))
+    onnx.save(model, file)
+    with pytest.raises(InputError, match=rf"onnx/model\.onnx {reason}"):
+        Predictor(changed, backend="onnx")
+
+
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(InputError, match=r"ONNX needs no_such_package: run `pip install -r requirements-onnx.txt`"):

@@ -212,7 +212,7 @@ def test_every_recipe_is_read_as_it_is_written(recipe: Path, monkeypatch: pytest
 
 
 def test_needs_no_recipe(tmp_path: Path) -> None:
-    given = ("--dataset", tmp_path / "nothing", "--model", "recipes/demo-deit")
+    given = ("--dataset", tmp_path / "nothing", "--model", "recipes/demo-deit", "--from_scratch")
     error = in_process("train.py", *given, "--output_dir", tmp_path / "run", check=2).stderr
     assert "YAML" not in error and f"{tmp_path}/nothing" in error
 
