@@ -125,7 +125,7 @@ def build_trainer(
     from lesions.hub import local_folder
     from lesions.model.inputs import LesionImages, collate
     from lesions.model.loading import check_answer, load_for_training, load_processor
-    from lesions.model.resolution import see_whole_image, take_images_of
+    from lesions.model.resolution import check_low_side, see_whole_image, take_images_of
     from lesions.output.plain_text import one_line
     from lesions.run_folder import record_of
     from lesions.training.augmentation import Augmentation
@@ -144,6 +144,7 @@ def build_trainer(
     model = load_for_training(folder, labels, options.from_scratch, options.new_head)
     if options.side:
         take_images_of(options.side, model, processor)
+    check_low_side(options.low_side, model)
     check_answer(model.eval(), len(labels), processor, f"the model in {folder}")
     teachers = [Teacher(local_folder(name, "model"), labels, processor) for name in options.teachers]
 

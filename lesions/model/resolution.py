@@ -26,6 +26,13 @@ def image_side(processor: BaseImageProcessor) -> int:
     return size.height
 
 
+def check_low_side(side: int, model: PreTrainedModel) -> None:
+    """Raises InputError unless images of `side` pixels hold a patch of the model's."""
+    patch = getattr(model.config, "patch_size", None)
+    if isinstance(patch, int) and 0 < side < patch:
+        raise InputError(f"--low_side {side} is less than one of the model's patches, of {patch} pixels")
+
+
 @torch.no_grad()
 def take_images_of(side: int, model: PreTrainedModel, processor: BaseImageProcessor) -> None:
     """Makes a DeiT or ViT, and its preprocessing, take images of `side` pixels, in patches of its own size.

@@ -16,6 +16,7 @@ from transformers.integrations import get_available_reporting_integrations
 
 from lesions.faults import Faults
 from lesions.metrics.names import HEADLINE
+from lesions.model.folder import LARGEST
 from lesions.training.class_weights import SCHEMES
 
 if TYPE_CHECKING:
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 # The least and the most of each.
 RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("mixing", "distillation_alpha", "layer_decay", "label_smoothing_factor"), (0, 1)),
-    **dict.fromkeys(("side", "per_device_train_batch_size", "per_device_eval_batch_size"), (1, inf)),
-    **dict.fromkeys(("gradient_accumulation_steps",), (1, inf)),
-    **dict.fromkeys(("low_side", "low_epochs", "learning_rate", "weight_decay", "dataloader_num_workers"), (0, inf)),
-    **dict.fromkeys(("warmup_steps", "max_grad_norm"), (0, inf)),
+    **dict.fromkeys(("mixing", "exports", "distillation_alpha", "layer_decay", "label_smoothing_factor"), (0, 1)),
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), (1, inf)),
+    **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps"), (1, inf)),
+    **dict.fromkeys(("dataloader_prefetch_factor", "logging_steps"), (1e-9, inf)),  # logging: below 1, a share
+    **dict.fromkeys(("low_epochs", "learning_rate", "weight_decay", "dataloader_num_workers"), (0, inf)),
+    **dict.fromkeys(("warmup_steps", "max_grad_norm", "eval_delay"), (0, inf)),
     **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
+    "side": (1, LARGEST["image_size"]),
+    "low_side": (0, LARGEST["image_size"]),
+    "max_steps": (-1, inf),
     "distillation_temperature": (1e-3, inf),
 }
 # What the Trainer would do with other values, and this training can't live with.
@@ -52,6 +57,7 @@ FIXED: dict[str, tuple[Any, str]] = {
 CHOICES = {
     "dataloader_multiprocessing_context": multiprocessing.get_all_start_methods(),
     "torch_compile_backend": [name.lower() for name in DynamoBackend.__members__],
+    "torch_compile_mode": ["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
 }
 
 
@@ -74,6 +80,10 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
             refuse(name, f"choose one of {', '.join(choices)}")
     if training.max_steps <= 0 and not 0 < training.num_train_epochs < inf:
         refuse("num_train_epochs", "nothing would be trained, or without an end")
+    by_step = training.eval_strategy == "steps"
+    ends = training.max_steps if by_step else training.num_train_epochs
+    if training.load_best_model_at_end and (training.max_steps > 0) == by_step and training.eval_delay >= ends:
+        refuse("eval_delay", f"no evaluation would choose the best model, since the training ends at {ends:g}")
     if options.low_epochs and not options.low_side:
         refuse("low_epochs", "give --low_side too")
     if not isinstance(options.class_weights, dict) and options.class_weights not in {None, *SCHEMES}:

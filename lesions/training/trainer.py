@@ -26,6 +26,8 @@ from lesions.training.saved.checkpoints import last_whole_checkpoint
 from lesions.training.saved.saving import WholeSavingTrainer
 from lesions.training.workers import with_quiet_workers
 
+TOO_FAST = "usual causes: the learning rate is too high (try half), or float16 (try --fp16 false --bf16)"
+
 
 class WeightedTrainer(WholeSavingTrainer):
     """A Trainer whose loss is class-weighted cross-entropy, exact however the batch is cut.
@@ -90,7 +92,7 @@ class WeightedTrainer(WholeSavingTrainer):
                 f"the loss of step {self.state.global_step + 1} is {loss.item()}, so the training stopped before it.\n"
                 f"the batch's images: {', '.join(images[row] for row in inputs['rows'].tolist())}\n"
                 f"the last good checkpoint: {last_whole_checkpoint(Path(self.args.output_dir)) or 'none yet'}\n"
-                "usual causes: the learning rate is too high (try half), or float16 (try --fp16 false --bf16)"
+                f"{TOO_FAST}"
             )
         return loss
 
@@ -156,5 +158,10 @@ def _without_autocast(model: nn.Module) -> Iterator[None]:
 
 
 def compute_metrics(predictions: EvalPrediction) -> dict[str, float]:
-    """The headline metrics of the validation split, for the Trainer to log and to choose the best checkpoint by."""
-    return headline(np.asarray(predictions.predictions), np.asarray(predictions.label_ids))
+    """The headline metrics of the validation split, for the Trainer to log and to choose the best checkpoint by.
+
+    Raises InputError for a model whose answers are no longer finite numbers, though its last loss was one."""
+    logits = np.asarray(predictions.predictions)
+    if not np.isfinite(logits).all():
+        raise InputError(f"the model's answers to the validation images are not finite numbers.\n{TOO_FAST}")
+    return headline(logits, np.asarray(predictions.label_ids))

@@ -67,6 +67,17 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         ),
         (("--fsdp", "full_shard"), "--fsdp "),
         (("--use_liger_kernel",), "--use_liger_kernel True: it has kernels for language models alone"),
+        (("--exports", 2), "--exports 2.0: give a number from 0 to 1"),
+        (("--exports", "nan"), "--exports nan: give a number from 0 to 1"),
+        (("--side", 10**5), "--side 100000: give a number from 1 to 4096"),
+        (("--low_side", 10**6, "--low_epochs", 1), "--low_side 1000000: give a number from 0 to 4096"),
+        (("--dataloader_num_workers", 1, "--dataloader_prefetch_factor", 0), "--dataloader_prefetch_factor 0: give"),
+        (("--eval_accumulation_steps", 0), "--eval_accumulation_steps 0: give a number from 1"),
+        (("--eval_delay", "nan"), "--eval_delay nan: give a number from 0"),
+        (("--eval_delay", 20), "--eval_delay 20.0: no evaluation would choose the best model"),
+        (("--logging_steps", "nan"), "--logging_steps nan: give a number"),
+        (("--max_steps", -5), "--max_steps -5: give a number from -1"),
+        (("--torch_compile_mode", "fast"), "--torch_compile_mode fast: choose one of default, reduce-overhead"),
         (("--tf32",), "--tf32 "),  # without a GPU by transformers, with one by this project
     ],
 )

@@ -257,6 +257,18 @@ def test_a_run_that_was_killed_before_its_record_was_written_starts_again(
     assert not (run / ".training.json.lock").exists()
 
 
+def test_answers_that_are_no_numbers_stop_the_run_at_the_evaluation(sample: Path, tmp_path: Path) -> None:
+    diverging = ("--learning_rate", "1e10", "--warmup_steps", "0", "--max_steps", "1", "--eval_strategy", "steps",
+                 "--eval_steps", "1", "--bf16", "false")  # fmt: skip
+    error = in_process(*arguments(tmp_path / "run", sample, *diverging), check=2).stderr
+    assert "answers to the validation images are not finite numbers" in error and "the learning rate is too" in error
+
+
+def test_images_smaller_than_a_patch_are_refused(sample: Path, tmp_path: Path) -> None:
+    small = arguments(tmp_path / "run", sample, "--low_side", "7", "--low_epochs", "1")
+    assert "--low_side 7 is less than one of the model's patches, of 8 pixels" in in_process(*small, check=2).stderr
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_images_and_checkpoint(
     sample: Path, tmp_path: Path
 ) -> None:
