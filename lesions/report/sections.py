@@ -18,7 +18,7 @@ MISTAKES_SHOWN = 6
 
 def build_sections(report: dict[str, Any]) -> list[Section]:
     """The sections of `report`, the content of metrics.json, in the order of reading, without what was not measured."""
-    results = (_headline, _cohort, _diagnoses, _errors, _operating_points, _calibration, _subgroups)
+    results = (_headline, cohort, _diagnoses, _errors, _operating_points, _calibration, _subgroups)
     limits = (prediction_sets, unfamiliar, selective, _views, _by_lesion, robustness, maps)
     built = [build(report) for build in (*results, *limits)]
     return [section for section in built if section is not None]
@@ -42,12 +42,13 @@ def _headline(report: dict[str, Any]) -> Section:
     return Section("Results", " ".join([text, *(f"{note.capitalize()}." for note in notes)]), ["", "value"], rows)
 
 
-def _cohort(report: dict[str, Any]) -> Section:
+def cohort(report: dict[str, Any]) -> Section:
     columns, rows = ["", "images", "lesions"], []
-    cohort = {"all": report["cohort"]["all"], **report["cohort"]["by_diagnosis"]}
-    known = [name for name in ("age", "sex", "confirmed_by") if name in cohort["all"]]
-    for name, part in cohort.items():
-        row = ["all" if name == "all" else name_and_code(name, "`"), str(part["n_images"])]
+    everyone = report["cohort"]["all"]
+    by_diagnosis = [(name_and_code(name, "`"), part) for name, part in report["cohort"]["by_diagnosis"].items()]
+    known = [name for name in ("age", "sex", "confirmed_by") if name in everyone]
+    for name, part in [("all", everyone), *by_diagnosis]:
+        row = [name, str(part["n_images"])]
         row.append(str(part["n_lesions"] or "-"))
         if "age" in known:
             age = part["age"]
@@ -58,8 +59,8 @@ def _cohort(report: dict[str, Any]) -> Section:
         rows.append(row)
     titles = {"age": "age, median (quartiles)", "sex": "sex", "confirmed_by": "reference standard: confirmed by"}
     text = "The images by diagnosis."
-    if "site" in cohort["all"]:
-        sites = ", ".join(f"{site} {number}" for site, number in cohort["all"]["site"].items())
+    if "site" in everyone:
+        sites = ", ".join(f"{site} {number}" for site, number in everyone["site"].items())
         text += f" Sites: {sites}."
     return Section("Measured on", text, columns + [titles[name] for name in known], rows)
 

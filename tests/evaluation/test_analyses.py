@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from scipy.special import log_softmax
 
 from lesions.evaluation.calibration import describe_calibration, undo_decision
 from lesions.evaluation.cohort import describe_cohort
+from lesions.evaluation.limits.unfamiliar import measure_unfamiliar
 from lesions.evaluation.operating_points import measure_operating_points
 from lesions.evaluation.selective import measure_selective
 from lesions.evaluation.subgroups import measure_gaps, measure_subgroups
@@ -16,6 +19,8 @@ from lesions.metrics.intervals import recall_intervals
 from lesions.metrics.measured import Measured
 from lesions.metrics.probabilities import softmax
 from lesions.metrics.targets import is_case, score_of
+from lesions.model.familiarity import Familiarity
+from lesions.report.sections import cohort
 from lesions.training.thresholds import choose_thresholds
 
 LABELS = ["bcc", "mel", "nv"]
@@ -137,9 +142,25 @@ def test_subgroups_and_gaps_by_hand() -> None:
 def test_cohort_and_recall_intervals() -> None:
     ages = [30.0, 40.0, 50.0, np.nan]
     measured = of_melanoma([0.9, 0.9, 0.1, 0.2], [1, 0, 1, 1], age=ages, sex=["male", "male", "", "female"])
-    cohort = describe_cohort(measured)
-    assert cohort["all"]["age"] == {"median": 40, "quartiles": [35, 45], "unknown": 1}
-    assert cohort["by_diagnosis"]["mel"]["sex"] == {"male": 1, "unknown": 1, "female": 1}
-    assert set(cohort["by_diagnosis"]) == {"mel", "nv"} and cohort["all"]["n_lesions"] is None
+    described = describe_cohort(measured)
+    assert described["all"]["age"] == {"median": 40, "quartiles": [35, 45], "unknown": 1}
+    assert described["by_diagnosis"]["mel"]["sex"] == {"male": 1, "unknown": 1, "female": 1}
+    assert set(described["by_diagnosis"]) == {"mel", "nv"} and described["all"]["n_lesions"] is None
     intervals = recall_intervals(measured.probabilities, measured.truth, measured.lesions)
     assert intervals[0] == (None, None) and intervals[1][0] < 1 / 3 < intervals[1][1] and intervals[2] == (0, 0)
+
+
+def test_diagnoses_that_are_called_as_other_rows_are() -> None:
+    """ALL is a leukemia. Of its three images one is unlike the training images, of the other diagnosis both are."""
+    labels, truth = ["all", "refused"], np.array([0, 0, 0, 1, 1])
+    rows = pd.DataFrame({"image": list("abcde")})
+    measured = Measured(np.array([[0.9, 0.1]] * 5), truth, labels, rows)
+    predictor = SimpleNamespace(familiarity=Familiarity(np.eye(1, dtype=np.float32), np.zeros(1, np.float32)))
+    answers = SimpleNamespace(features=np.array([[0], [0], [9], [9], [9]], np.float32))
+    found = measure_unfamiliar({"accepted": 0.99, "threshold": 1.0}, predictor, answers, measured)
+    assert found and found["refused"]["value"] == pytest.approx(3 / 5)
+    assert found["by_diagnosis"]["all"]["value"] == pytest.approx(1 / 3)
+    assert found["by_diagnosis"]["refused"]["value"] == 1
+    assert found["accuracy"]["accepted"]["value"] == 1 and found["accuracy"]["refused"]["value"] == pytest.approx(1 / 3)
+    shown = cohort({"cohort": describe_cohort(measured)})
+    assert [row[:2] for row in shown.rows] == [["all", "5"], ["all", "3"], ["refused", "2"]]

@@ -22,9 +22,10 @@ def measure_unfamiliar(
     if refused is None:
         return None
     right = measured.right.astype(np.float64)
-    groups = {label: measured.truth == number for number, label in enumerate(measured.labels)}
+    # Numbers, since a diagnosis may be called "all", as the leukemia is.
+    groups = {str(number): measured.truth == number for number in range(len(measured.labels))}
     means = {"all": (np.ones(len(measured), dtype=bool), refused.astype(np.float64))}
-    means |= {label: (cases, refused.astype(np.float64)) for label, cases in groups.items() if cases.any()}
+    means |= {number: (cases, refused.astype(np.float64)) for number, cases in groups.items() if cases.any()}
     means |= {side: (mask, right) for side, mask in (("accepted", ~refused), ("refused", refused)) if mask.any()}
 
     def statistic(weights: Array) -> dict[str, Array]:
@@ -36,6 +37,6 @@ def measure_unfamiliar(
         **(chosen or {}),
         "n_refused": int(refused.sum()),
         "refused": found["all"],
-        "by_diagnosis": {label: found.get(label) for label in measured.labels},
+        "by_diagnosis": {label: found.get(str(number)) for number, label in enumerate(measured.labels)},
         "accuracy": {side: found.get(side) for side in ("accepted", "refused")},
     }
