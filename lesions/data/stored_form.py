@@ -18,6 +18,7 @@ GRAY = ("1", "L", "LA")  # modes of Pillow
 EOI, SOS, APP0, APP14 = 0xD9, 0xDA, 0xE0, 0xEE  # markers of a JPEG
 NEEDED = {SOS, *range(0xC0, 0xD0), 0xDB, 0xDD} - {0xC8}  # frames and tables; 0xC8 is reserved
 MARKER = re.compile(rb"\xff+([^\x00\xff])")
+SLACK = 8  # bytes: without them, several blocks are missing
 SCAN_END = re.compile(rb"\xff(?![\x00\xd0-\xd7\xff])")
 
 
@@ -41,7 +42,8 @@ def prepare(path: Path, shorter_side: int) -> Prepared:
     came = loaded.size
     image = _to_srgb(loaded)
     scale = shorter_side / min(came)
-    if scale >= 1 and image is loaded and _is_plain_jpeg(content) and (bare := bare_jpeg(content)):
+    bare = bare_jpeg(content) if scale >= 1 and image is loaded and _is_plain_jpeg(content) else None
+    if bare and not _has_slack(bare, image):
         return Prepared(bare, *came)
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in came)
@@ -95,6 +97,13 @@ def bare_jpeg(content: bytes) -> bytes | None:
             parts.append(content[at : end.start()])
             at = end.start()
     return None
+
+
+def _has_slack(bare: bytes, image: Image.Image) -> bool:
+    """Whether the last SLACK bytes of the JPEG `bare` hold nothing of the `image`: after its last block anything may
+    stand, and no decoder minds."""
+    shorter = load(bare[: -SLACK - 2] + b"\xff\xd9")
+    return np.array_equal(np.asarray(shorter.convert("RGB")), np.asarray(image))
 
 
 def _is_plain_jpeg(content: bytes) -> bool:

@@ -78,6 +78,7 @@ HIDDEN = {
     **{f"{form} EXIF": saved(halves(), form, exif=exif()) for form in FORMS},
     **{f"{form} ICC": saved(halves(), form, icc_profile=srgb_profile(NAME)) for form in FORMS},
     **{f"{form} XMP": saved(halves(), form, xmp=XMP) for form in ("JPEG", "WEBP")},
+    "JPEG after the last block": saved(halves(), "JPEG", quality=95)[:-2] + SECRET + b"\xff\xd9",
     **{f"{form} after the end": saved(halves(), form) + SECRET for form in FORMS},
     "JPEG EXIF, turned": saved(halves().rotate(180), "JPEG", exif=exif(3), quality=95),
     "JPEG XMP by hand": jpeg_with(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP)),
