@@ -65,7 +65,10 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
             with redirect_stderr(Redacted(sys.stderr, secrets(sys.argv, os.environ))):
                 try:
                     check_current_folder()
-                    main()
+                    try:
+                        main()
+                    finally:
+                        sys.stdout.flush()  # at the end of Python, its errors can't be caught
                 except BrokenPipeError:
                     raise
                 except KeyboardInterrupt:
@@ -77,8 +80,6 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
                         sys.exit(1)
                     print(f"error: {for_terminal(message)}", file=sys.stderr)
                     sys.exit(2)
-                finally:
-                    sys.stdout.flush()  # not at the end of Python, where a broken pipe can't be caught
         except BrokenPipeError:  # the reader has left, as `head` does
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for stream in (1, 2):
