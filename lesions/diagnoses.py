@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lesions.faults import InputError
-from lesions.output.plain_text import in_short, one_line
+from lesions.output.plain_text import in_short
 
 LONGEST_DIAGNOSIS, MOST_LABELS = 100, 100_000  # characters: figures, cards and messages show it
 
@@ -206,14 +205,11 @@ def with_malignant(record: dict[str, Any], labels: Sequence[str], named: Sequenc
 
 
 def unusable_names(names: Sequence[object]) -> dict[str, list[str]]:
-    """The names of a data set's labels that data_prep.py would not have written, by what is wrong with them."""
+    """The names of a data set's labels that can't be shown, by what is wrong with them."""
     texts = [name for name in names if isinstance(name, str)]
-    spellings = Counter(map(str.casefold, texts))
     return {
         f"beyond the first {MOST_LABELS}": [f"{len(names) - MOST_LABELS} names"] if len(names) > MOST_LABELS else [],
         "that is not text": [repr(name) for name in names if not isinstance(name, str)],
         "that is empty": [repr(name) for name in texts if not name.strip()],
         f"of over {LONGEST_DIAGNOSIS} characters": [f"{name[:20]}…" for name in texts if len(name) > LONGEST_DIAGNOSIS],
-        "with a line end, or an escape": [repr(name) for name in texts if one_line(name) != name],
-        "in several spellings": [name for name in texts if spellings[name.casefold()] > 1],
     }

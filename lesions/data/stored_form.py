@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from lesions.images import load, open_image, read_file
+from lesions.images import BadImage, load, open_image, read_file
 
 JPEG_QUALITY = 95
 SAME_COLOR = 2  # levels of 255, at most, by which a profile of sRGB itself changes a pixel through rounding
@@ -102,7 +102,10 @@ def bare_jpeg(content: bytes) -> bytes | None:
 def _has_slack(bare: bytes, image: Image.Image) -> bool:
     """Whether the last SLACK bytes of the JPEG `bare` hold nothing of the `image`: after its last block anything may
     stand, and no decoder minds."""
-    shorter = load(bare[: -SLACK - 2] + b"\xff\xd9")
+    try:
+        shorter = load(bare[: -SLACK - 2] + b"\xff\xd9")
+    except BadImage:  # the last scan of a progressive JPEG may be as short
+        return False
     return np.array_equal(np.asarray(shorter.convert("RGB")), np.asarray(image))
 
 

@@ -56,7 +56,7 @@ def read(folder: Path, label: str = "dx", **options: Any) -> tuple[list[str], li
         rows = [line.split(",") for line in (made.folder / METADATA).read_text().splitlines()]
         found = [row[rows[0].index("dx")] for row in rows[1:]]
         assert len(list(made.folder.glob("*.jpg"))) == len(found)
-    assert not any(cache.iterdir())  # nothing that a later run could be given
+    assert not cache.exists() or not any(cache.iterdir())  # nothing that a later run could be given
     return found, [(out.image_id, out.reason) for out in made.left_out]
 
 
