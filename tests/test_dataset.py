@@ -99,6 +99,12 @@ def of_much_air(table: pa.Table) -> pa.Table:
     return table.set_column(0, table.schema.field(0), pa.array(images, table.schema.field(0).type))
 
 
+def of_one_image(table: pa.Table) -> pa.Table:
+    """400 rows of one image, which Parquet stores once: half a megabyte for 200."""
+    image = pa.array([{"bytes": JPEG + os.urandom(500_000), "path": None}], table.schema.field(0).type)
+    return table.slice(0, 1).set_column(0, table.schema.field(0), image).take(pa.array([0] * 400))
+
+
 def of_many_columns(table: pa.Table) -> pa.Table:
     for number in range(1000):
         table = table.append_column(f"more {number}", pa.nulls(len(table), pa.int8()))
@@ -122,6 +128,7 @@ WRONG_FILES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "no row": (lambda table: table.slice(0, 0), r"file without a row \(3\)"),
     "rows without end": (of_many_rows, r"file that would fill the memory .*\n.*1000000 rows"),
     "bytes without end": (of_much_air, r"file that would fill the memory .*\n.* 0\..* GB unpacked"),
+    "one image in every row": (of_one_image, r"file that would fill the memory .*\n.* 400 rows"),
     "columns without end": (of_many_columns, "file of more than 1000 columns"),
 }
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from typing_extensions import TypedDict
 
+from lesions.diagnoses import MOST_LABELS
 from lesions.faults import Faults, InputError
 from lesions.output.files import check_regular, read_json
 from lesions.output.places import is_plain
@@ -30,7 +31,7 @@ FOREIGN = {
     "shard-*-model-*.safetensors": "a distributed checkpoint, which would be read instead of other weights. Remove it",
 }
 # More than any model has: Swin's and ConvNeXt's depths count the layers of each stage.
-LARGEST = {"num_labels": 100_000, "image_size": 4096, "num_hidden_layers": 1000, "depths": 1000}
+LARGEST = {"num_labels": MOST_LABELS, "image_size": 4096, "num_hidden_layers": 1000, "depths": 1000}
 
 
 class Index(TypedDict):
