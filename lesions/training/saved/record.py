@@ -46,12 +46,14 @@ def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
         for entry in state.log_history
         if "eval_loss" in entry
     ]
-    best = next((entry for entry in history if entry["step"] == state.best_global_step), None)
+    # A schedule that watches a metric has a best step too.
+    chosen_by = trainer.args.metric_for_best_model if trainer.args.load_best_model_at_end else None
+    best = next((entry for entry in history if chosen_by and entry["step"] == state.best_global_step), None)
     return {
         "seconds": round(state.log_history[-1]["seconds"]),
         "epochs": state.epoch,
         "steps": state.global_step,
-        "chosen_by": (trainer.args.metric_for_best_model or "").removeprefix("eval_") or None,
+        "chosen_by": chosen_by and chosen_by.removeprefix("eval_"),
         "best": best,
         "history": history,
     }
