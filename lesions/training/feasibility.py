@@ -53,6 +53,7 @@ FIXED: dict[str, tuple[Any, str]] = {
         "images have no length, and a sorted split teaches its order",
     ),
 }
+SAVE_STEPS = 500  # transformers' own, which counts with --save_strategy steps alone
 # Texts of which transformers finds out only later what they name.
 CHOICES = {
     "dataloader_multiprocessing_context": multiprocessing.get_all_start_methods(),
@@ -84,6 +85,13 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
     ends = training.max_steps if by_step else training.num_train_epochs
     if training.load_best_model_at_end and (training.max_steps > 0) == by_step and training.eval_delay >= ends:
         refuse("eval_delay", f"no evaluation would choose the best model, since the training ends at {ends:g}")
+    for kind in ("eval", "save"):
+        if getattr(training, f"{kind}_strategy") == "epoch" and given[f"{kind}_steps"] not in (None, SAVE_STEPS):
+            refuse(f"{kind}_steps", f"give --{kind}_strategy steps too")
+    chosen_by_step = training.load_best_model_at_end and by_step and training.save_strategy == "steps"
+    if chosen_by_step and training.save_steps != training.eval_steps:
+        why = f"give the {training.eval_steps:g} of --eval_steps, or --save_strategy best: otherwise the best weights"
+        refuse("save_steps", f"{why} may lie between two checkpoints")
     if options.low_epochs and not options.low_side:
         refuse("low_epochs", "give --low_side too")
     if not isinstance(options.class_weights, dict) and options.class_weights not in {None, *SCHEMES}:
