@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -27,6 +28,7 @@ class LesionTrainingArguments(TrainingArguments):
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
     lr_scheduler_type: str = "cosine"
+    lr_scheduler_kwargs: dict[str, Any] | str | None = None
     warmup_steps: float = 0.05  # below 1: a share of all steps
     eval_strategy: str = "epoch"
     save_strategy: str = "epoch"
@@ -66,7 +68,8 @@ class LesionTrainingArguments(TrainingArguments):
         super().__post_init__()
         if watching:  # to transformers, the metric is always one that should become smaller
             mode = "max" if self.greater_is_better else "min"
-            self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
+            given = self.lr_scheduler_kwargs if isinstance(self.lr_scheduler_kwargs, dict) else {}
+            self.lr_scheduler_kwargs = {"mode": mode, **given}
 
     def _choose_precision(self, launched: str) -> None:
         """Sets bf16 and fp16; `launched` is what `accelerate launch`, or its config file, has chosen.

@@ -85,6 +85,22 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
             ("--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", 50, "--save_steps", 100),
             "--save_steps 100: give the 50 of --eval_steps, or --save_strategy best",
         ),
+        (("--optim", "sgd", "--optim_args", "momentun=0.9"), "sgd takes momentum, dampening, nesterov, not momentun"),
+        (("--optim", "sgd", "--optim_args", "weight_decay=0.1"), "dampening, nesterov, not weight_decay"),
+        (("--optim_args", "amsgrad=true"), "adamw_torch_fused takes none, not amsgrad"),
+        (("--optim", "sgd", "--optim_args", "momentum"), "--optim sgd: "),
+        (("--optim_target_modules", "all-linear"), "--optim_target_modules all-linear: "),
+        (("--auto_find_batch_size",), "give --per_device_train_batch_size"),
+        (("--do_predict",), "--do_predict True: evaluate_model.py measures a split"),
+        (("--hub_strategy", "checkpoint"), "--hub_strategy checkpoint: choose one of end, every_save"),
+        (
+            ("--accelerator_config", '{"gradient_accumulation_kwargs": {"num_steps": 4}}'),
+            "num_steps: give --gradient_accumulation_steps",
+        ),
+        (
+            ("--lr_scheduler_type", "constant", "--lr_scheduler_kwargs", '{"min_lr": 1e-6}'),
+            "the schedule constant takes none",
+        ),
         (("--logging_steps", "nan"), "--logging_steps nan: give a number"),
         (("--max_steps", -5), "--max_steps -5: give a number from -1"),
         (("--torch_compile_mode", "fast"), "--torch_compile_mode fast: choose one of default, reduce-overhead"),
@@ -93,6 +109,11 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
 )
 def test_other_contradictions(options: tuple[object, ...], reason: str, tmp_path: Path) -> None:
     assert reason in refused(tmp_path / "run", *options)
+
+
+def test_the_names_that_an_optimizer_takes_pass(tmp_path: Path) -> None:
+    taken = ("--optim", "sgd", "--optim_args", "momentum=0.9, nesterov=true")
+    assert "optim" not in refused(tmp_path / "run", *taken)
 
 
 def test_an_output_folder_that_can_not_be_made_is_refused_before_the_model_is_read(tmp_path: Path) -> None:
