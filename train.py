@@ -178,18 +178,19 @@ def build_trainer(
 
 def finish(run: Path, dataset: str, to: Destination | None) -> None:
     """Writes the card and says what comes next. With a destination, measures the test split and publishes."""
-    import model_card
     from lesions.evaluation.limits.fitting import store_limits
     from lesions.evaluation.measure import measure_split
     from lesions.run_folder import EVALUATION
+    from model_card.card import write_card
+    from model_card.publish import publish
 
     store_limits(run, dataset)
     print(f"\n{run} holds the model")
     if to:
         measure_split(str(run), dataset, "test", run / EVALUATION)
-        print(f"\npublished at {model_card.publish(run, to)}")
+        print(f"\npublished at {publish(run, to)}")
     else:
-        model_card.write_card(run)
+        write_card(run)
         print(f"Next:\n  python evaluate_model.py --model {quote(str(run))} --dataset {quote(dataset)} --split test")
 
 
