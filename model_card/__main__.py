@@ -36,6 +36,11 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.push_to_hub and not arguments.hub_model_id:
         parser.error("--push_to_hub needs --hub_model_id owner/name")
+    if arguments.export and arguments.push_to_hub:
+        parser.error("--export writes a folder instead of a push; give one of them")
+    needs_push = [name for name in ("private", "revision", "tag", "create_pr") if getattr(arguments, name)]
+    if needs_push and not arguments.push_to_hub and not (needs_push == ["private"] and arguments.push_space):
+        parser.error(f"give --push_to_hub too, without which nothing is pushed: --{', --'.join(needs_push)}")
     if arguments.tag and arguments.create_pr:
         parser.error("--tag needs a commit and --create_pr makes none: merge the pull request, then tag it")
     return arguments
@@ -58,10 +63,10 @@ def main() -> None:
         from lesions.model.onnx_export import export_onnx
 
         print(f"wrote {export_onnx(arguments.run)}")
+    names = (arguments.hub_model_id, arguments.publish_examples, arguments.push_space)
     if arguments.export:
-        print(f"wrote {export(arguments.run, arguments.export)}")
+        print(f"wrote {export(arguments.run, arguments.export, *names)}")
     elif not arguments.push_to_hub:
-        names = (arguments.hub_model_id, arguments.publish_examples, arguments.push_space)
         print(f"wrote {write_card(arguments.run, *names)}")
     else:
         push(arguments)
