@@ -131,6 +131,7 @@ def build_trainer(
     from lesions.training.augmentation import Augmentation
     from lesions.training.class_weights import class_weights, count_labels
     from lesions.training.distillation import Distillation, Teacher, Teachers
+    from lesions.training.layer_decay import layers_of
     from lesions.training.saved.record import describe_model
     from lesions.training.trainer import WeightedTrainer, compute_metrics
 
@@ -163,6 +164,8 @@ def build_trainer(
         processing_class=processor,
         compute_metrics=compute_metrics,
     )
+    if options.layer_decay != 1 and not layers_of(model):
+        print(f"--layer_decay does nothing: {type(model).__name__} does not number its layers, so all have one rate")
     malignant = malignant_among(labels, options.malignant)
     if malignant is None:
         print(one_line(f"no malignant-or-not answer: {why_unknown(labels)}"))

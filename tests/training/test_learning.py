@@ -12,6 +12,8 @@ from conftest import ROOT
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 from transformers import (
+    AutoModelForImageClassification,
+    ConvNextConfig,
     EfficientNetConfig,
     EfficientNetForImageClassification,
     EfficientNetImageProcessor,
@@ -60,6 +62,26 @@ def test_mixing_takes_from_the_target_what_it_takes_from_the_image() -> None:
         seen["CutMix" if pasted and any(len(p.unique()) == 2 for p in mixed) else "mixup"] += 1
     assert 15 < seen["unmixed"] < 45 and seen["mixup"] > 5 and seen["CutMix"] > 5, seen
     assert torch.equal(pixels[3], torch.full((3, side, side), 3.0))  # what the data set keeps is left alone
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[2, 3], num_labels=7, layer_type="basic"),
+        ConvNextConfig(num_stages=2, hidden_sizes=[8, 16], depths=[2, 3], num_labels=7),
+    ],
+)
+def test_stages_that_number_their_layers_from_0_learn_ever_faster(config) -> None:
+    model = AutoModelForImageClassification.from_config(config)
+    rates = {id(each): group["lr"] for group in parameter_groups(model, 1.0, 0.5, 0.0) for each in group["params"]}
+    blocks = [
+        {rates[id(each)] for name, each in model.named_parameters() if f"stages.{stage}.layers.{layer}." in name}
+        for stage, layer in ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2))
+    ]
+    assert blocks == [{0.5 ** (5 - depth)} for depth in range(5)]
+    between = {rates[id(each)] for name, each in model.named_parameters() if "stages.1.downsampling" in name}
+    assert between <= {0.5**4}
+    assert {rates[id(each)] for name, each in model.named_parameters() if name.startswith("classifier")} == {1.0}
 
 
 def test_a_layer_learns_at_its_share_of_the_rate_above_it() -> None:
