@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 from transformers import (
     AutoModelForImageClassification,
+    CLIPConfig,
     ConvNextConfig,
     EfficientNetConfig,
     EfficientNetForImageClassification,
@@ -21,6 +22,7 @@ from transformers import (
     MobileNetV1ForImageClassification,
     ResNetConfig,
     ResNetForImageClassification,
+    SiglipConfig,
     ViTConfig,
     ViTForImageClassification,
 )
@@ -28,7 +30,7 @@ from transformers import (
 from lesions.faults import InputError
 from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_for_training, load_processor
-from lesions.model.resolution import image_side, see_whole_image, take_images_of
+from lesions.model.resolution import check_low_side, image_side, see_whole_image, size_options, take_images_of
 from lesions.training.augmentation import Augmentation, mix
 from lesions.training.distillation import Distillation, Teacher, Teachers
 from lesions.training.layer_decay import parameter_groups
@@ -103,6 +105,18 @@ def test_a_layer_learns_at_its_share_of_the_rate_above_it() -> None:
             assert group["lr"] == pytest.approx(1e-3 * 0.5 ** (layers + 1)), name
         spared = name.endswith("bias") or "norm" in name or "token" in name or "position" in name
         assert group["weight_decay"] == (0 if spared else 0.05), name
+
+
+@pytest.mark.parametrize("kind", [CLIPConfig, SiglipConfig])
+def test_a_model_of_text_and_images_takes_smaller_images_too(kind: type) -> None:
+    shape = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 1, "intermediate_size": 48}
+    config = kind(vision_config={**shape, "image_size": 64, "patch_size": 8}, text_config=shape, num_labels=7)
+    model = AutoModelForImageClassification.from_config(config)
+    assert size_options(model, 64) == {}
+    logits = model(pixel_values=torch.rand(2, 3, 48, 48), **size_options(model, 48)).logits
+    assert logits.shape == (2, 7) and logits.isfinite().all()
+    with pytest.raises(InputError, match="less than one of the model's patches"):
+        check_low_side(7, model)
 
 
 @pytest.mark.parametrize("architecture", ["deit", "vit"])
