@@ -131,6 +131,7 @@ def build_trainer(
     from lesions.training.augmentation import Augmentation
     from lesions.training.class_weights import class_weights, count_labels
     from lesions.training.distillation import Distillation, Teacher, Teachers
+    from lesions.training.layer_decay import layers_of
     from lesions.training.saved.record import describe_model
     from lesions.training.trainer import WeightedTrainer, compute_metrics
 
@@ -163,6 +164,8 @@ def build_trainer(
         processing_class=processor,
         compute_metrics=compute_metrics,
     )
+    if options.layer_decay != 1 and not layers_of(model):
+        print(f"--layer_decay does nothing: {type(model).__name__} does not number its layers, so all have one rate")
     malignant = malignant_among(labels, options.malignant)
     if malignant is None:
         print(one_line(f"no malignant-or-not answer: {why_unknown(labels)}"))
@@ -178,18 +181,19 @@ def build_trainer(
 
 def finish(run: Path, dataset: str, to: Destination | None) -> None:
     """Writes the card and says what comes next. With a destination, measures the test split and publishes."""
-    import model_card
     from lesions.evaluation.limits.fitting import store_limits
     from lesions.evaluation.measure import measure_split
     from lesions.run_folder import EVALUATION
+    from model_card.card import write_card
+    from model_card.publish import publish
 
     store_limits(run, dataset)
     print(f"\n{run} holds the model")
     if to:
         measure_split(str(run), dataset, "test", run / EVALUATION)
-        print(f"\npublished at {model_card.publish(run, to)}")
+        print(f"\npublished at {publish(run, to)}")
     else:
-        model_card.write_card(run)
+        write_card(run)
         print(f"Next:\n  python evaluate_model.py --model {quote(str(run))} --dataset {quote(dataset)} --split test")
 
 

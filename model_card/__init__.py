@@ -4,8 +4,3 @@ python -m model_card runs/deit-tiny
 python -m model_card runs/deit-tiny --push_to_hub --hub_model_id you/deit-tiny-ham10000
 python -m model_card runs/deit-tiny --push_space you/lesions --hub_model_id you/deit-tiny-ham10000
 """
-
-from model_card.card import write_card
-from model_card.publish import export, publish
-
-__all__ = ["export", "publish", "write_card"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import model_card
 from lesions.faults import exits_cleanly
-from lesions.hub import Destination
-from lesions.output.places import check_folder, check_writable
+
+# --help answers at once, and an error of an import is a clear one, so the functions import what they need.
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,6 +36,11 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.push_to_hub and not arguments.hub_model_id:
         parser.error("--push_to_hub needs --hub_model_id owner/name")
+    if arguments.export and arguments.push_to_hub:
+        parser.error("--export writes a folder instead of a push; give one of them")
+    needs_push = [name for name in ("private", "revision", "tag", "create_pr") if getattr(arguments, name)]
+    if needs_push and not arguments.push_to_hub and not (needs_push == ["private"] and arguments.push_space):
+        parser.error(f"give --push_to_hub too, without which nothing is pushed: --{', --'.join(needs_push)}")
     if arguments.tag and arguments.create_pr:
         parser.error("--tag needs a commit and --create_pr makes none: merge the pull request, then tag it")
     return arguments
@@ -44,6 +49,12 @@ def parse_arguments() -> argparse.Namespace:
 @exits_cleanly
 def main() -> None:
     arguments = parse_arguments()
+
+    from lesions.hub import Destination
+    from lesions.output.places import check_folder, check_writable
+    from model_card.card import write_card
+    from model_card.publish import export
+
     if arguments.run.is_dir():
         check_writable(arguments.run)
     if arguments.export:
@@ -52,11 +63,11 @@ def main() -> None:
         from lesions.model.onnx_export import export_onnx
 
         print(f"wrote {export_onnx(arguments.run)}")
+    names = (arguments.hub_model_id, arguments.publish_examples, arguments.push_space)
     if arguments.export:
-        print(f"wrote {model_card.export(arguments.run, arguments.export)}")
+        print(f"wrote {export(arguments.run, arguments.export, *names)}")
     elif not arguments.push_to_hub:
-        names = (arguments.hub_model_id, arguments.publish_examples, arguments.push_space)
-        print(f"wrote {model_card.write_card(arguments.run, *names)}")
+        print(f"wrote {write_card(arguments.run, *names)}")
     else:
         push(arguments)
     if arguments.push_space:
@@ -67,9 +78,12 @@ def main() -> None:
 
 
 def push(arguments: argparse.Namespace) -> None:
+    from lesions.hub import Destination
+    from model_card.publish import publish
+
     names = ("private", "revision", "tag", "create_pr")
     to = Destination(arguments.hub_model_id, **{name: getattr(arguments, name) for name in names})
-    print(f"published at {model_card.publish(arguments.run, to, arguments.publish_examples, arguments.push_space)}")
+    print(f"published at {publish(arguments.run, to, arguments.publish_examples, arguments.push_space)}")
 
 
 if __name__ == "__main__":

@@ -55,16 +55,24 @@ def publish(run: Path, to: Destination, publish_examples: bool = False, space_id
     return push_folder(to, run, published(run, publish_examples), "Model, card and evaluation", again)
 
 
-def export(run: Path, folder: Path) -> Path:
-    """Copies what a push would send into the new `folder`, with a card that loads the model from there."""
+def export(
+    run: Path,
+    folder: Path,
+    hub_model_id: str | None = None,
+    publish_examples: bool = False,
+    space_id: str | None = None,
+) -> Path:
+    """Copies what a push would send into the new `folder`, with a card that loads the model from there, or by its
+    `hub_model_id`."""
     if folder.exists():
         raise InputError(f"{folder} exists already; give another --export, or remove it")
-    write_card(run)  # raises if `run` is not a run folder
+    card = (hub_model_id, publish_examples, space_id)
+    write_card(run, *card)  # raises if `run` is not a run folder
     with whole_folder(folder) as partial:
-        for name in listed(run, published(run))[0]:
+        for name in listed(run, published(run, publish_examples))[0]:
             (partial / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(run / name, partial / name)
-    write_card(folder)
+    write_card(folder, *card)
     return folder
 
 

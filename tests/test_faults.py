@@ -81,6 +81,20 @@ main()
     assert (tmp_path / "file").read_text() == "True"
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        *(["data_prep.py"], ["train.py"], ["evaluate_model.py"], ["-m", "model_card", "runs/demo"]),
+        *(["-m", "lesions.evaluation.limits", "runs/demo"], ["-m", "lesions.data.duplicates", "ham10000"]),
+    ],
+)
+def test_without_the_packages_every_command_says_what_to_install(script: list[str]) -> None:
+    bare = [sys.executable, "-S", *script]  # -S: as if nothing were installed
+    done = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: No module named '"), done.stderr
+    assert done.stderr.endswith("Install what is needed: pip install -r requirements.txt\n")
+
+
 @pytest.mark.parametrize("script", ["data_prep.py", "train.py", "evaluate_model.py"])
 def test_a_current_folder_that_was_deleted_is_one_clear_error(script: str, tmp_path: Path) -> None:
     gone = tmp_path / "gone"

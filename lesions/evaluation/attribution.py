@@ -36,7 +36,7 @@ def load_to_explain(predictor: Predictor) -> PreTrainedModel:
     Raises InputError if no map can be drawn of such a model: a CNN has no attention, and others have one for a part of
     the image.
     """
-    model = load_for_prediction(predictor.folder).to(predictor.device)
+    model = load_for_prediction(predictor.folder)[0].to(predictor.device)
     side = image_side(predictor.processor)
     try:
         model.set_attn_implementation("eager")  # other implementations return no attention

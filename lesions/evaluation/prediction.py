@@ -26,7 +26,7 @@ from lesions.hub import local_folder
 from lesions.metrics.probabilities import softmax
 from lesions.model.familiarity import COMMAND, Familiarity
 from lesions.model.inputs import LesionImages, collate
-from lesions.model.loading import heads, load_for_prediction, load_processor
+from lesions.model.loading import heads, load_for_prediction
 from lesions.model.onnx_runtime import OnnxClassifier
 from lesions.output.plain_text import in_short
 from lesions.run_folder import FAMILIARITY, record_of, weights_of
@@ -100,10 +100,15 @@ class Predictor:
     def __post_init__(self) -> None:
         in_torch, self.weights = self.backend == "torch", weights_of(self.folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() and in_torch else "cpu")
-        self.model: Any = load_for_prediction(self.folder).to(self.device) if in_torch else OnnxClassifier(self.folder)
+        self.model: Any
+        if in_torch:
+            self.model, self.processor = load_for_prediction(self.folder)
+            self.model.to(self.device)
+        else:
+            self.model = OnnxClassifier(self.folder)
+            self.processor = self.model.processor
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.processor = load_processor(self.folder)
         self.labels = [self.model.config.id2label[number] for number in range(self.model.config.num_labels)]
         record = record_of(self.folder, self.labels) or {}  # of the run that trained it, if train.py did
         self.record = with_malignant(record, self.labels, self.malignant)

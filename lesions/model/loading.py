@@ -175,8 +175,8 @@ def heads(model: PreTrainedModel) -> list[torch.nn.Linear]:
     return found
 
 
-def load_for_prediction(folder: Path) -> PreTrainedModel:
-    """A trained float32 model in evaluation mode, which answered a gray image."""
+def load_for_prediction(folder: Path) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """A trained float32 model in evaluation mode, which answered a gray image, and its preprocessing."""
     config = read_config(folder)
     labels = list(config.id2label.values())
     if config.problem_type not in ONE_OF_ALL:
@@ -188,8 +188,9 @@ def load_for_prediction(folder: Path) -> PreTrainedModel:
         raise InputError(f"the model in {folder} has several outputs of one name: {in_short(repeated)}")
     model, misfits = _load(AutoModelForImageClassification, folder, config=config)
     _refuse_misfits(folder, misfits)
-    check_answer(model.eval(), len(labels), load_processor(folder), f"the model in {folder}")
-    return model
+    processor = load_processor(folder)
+    check_answer(model.eval(), len(labels), processor, f"the model in {folder}")
+    return model, processor
 
 
 @torch.inference_mode()

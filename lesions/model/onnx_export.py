@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from lesions.faults import InputError
 from lesions.metrics.probabilities import softmax
 from lesions.model.familiarity import Familiarity
-from lesions.model.loading import heads, load_for_prediction, load_processor
+from lesions.model.loading import heads, load_for_prediction
 from lesions.model.onnx_file import ONNX_FILE, WEIGHTS_HASH, check_packages, weights_hash
 from lesions.model.onnx_runtime import open_session
 from lesions.model.resolution import image_side
@@ -73,9 +73,9 @@ def exported(folder: Path) -> bytes:
     check_packages()
     import onnx
 
-    model = load_for_prediction(folder)
+    model, processor = load_for_prediction(folder)
     model.set_attn_implementation("eager")  # a smaller graph than torch's fused attention gives
-    side = image_side(load_processor(folder))
+    side = image_side(processor)
     pixels = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))
     traced = Traced(model, Familiarity.load(folder)).eval()
     graph = _trace(traced, pixels)

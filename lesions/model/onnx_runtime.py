@@ -36,7 +36,8 @@ class OnnxClassifier:
             self.session = open_session(file)
         self.config, seen = read_config(folder), list[torch.Tensor]()
         self.note_features: Callable[[torch.Tensor], object] = seen.append
-        check_answer(self, self.config.num_labels, load_processor(folder), str(file))
+        self.processor = load_processor(folder)
+        check_answer(self, self.config.num_labels, self.processor, str(file))
         if not all(features.isfinite().all() for features in seen):
             raise InputError(f"{file} gives features that are not finite numbers; export it again")
         self.note_features = lambda features: None

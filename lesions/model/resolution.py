@@ -26,9 +26,16 @@ def image_side(processor: BaseImageProcessor) -> int:
     return size.height
 
 
+def size_options(model: PreTrainedModel, side: int) -> dict[str, bool]:
+    """What `model` must be called with to interpolate its positions for images of `side` pixels, if these are not its
+    own. CLIP and SigLIP say their own in the part of their config that is about images."""
+    config = getattr(model.config, "vision_config", model.config)
+    return {"interpolate_pos_encoding": True} if side != getattr(config, "image_size", side) else {}
+
+
 def check_low_side(side: int, model: PreTrainedModel) -> None:
     """Raises InputError unless images of `side` pixels hold a patch of the model's."""
-    patch = getattr(model.config, "patch_size", None)
+    patch = getattr(getattr(model.config, "vision_config", model.config), "patch_size", None)
     if isinstance(patch, int) and 0 < side < patch:
         raise InputError(f"--low_side {side} is less than one of the model's patches, of {patch} pixels")
 

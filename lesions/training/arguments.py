@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -14,6 +15,7 @@ from lesions.metrics.names import METRICS
 
 # Of transformers' names for what a training computes in.
 PRECISIONS = {"no": "float32", "bf16": "bfloat16 autocast", "fp16": "float16 autocast"}
+WATCHING = ("reduce_lr_on_plateau", "greedy")  # schedules that follow --metric_for_best_model
 
 
 @dataclass
@@ -26,6 +28,7 @@ class LesionTrainingArguments(TrainingArguments):
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
     lr_scheduler_type: str = "cosine"
+    lr_scheduler_kwargs: dict[str, Any] | str | None = None
     warmup_steps: float = 0.05  # below 1: a share of all steps
     eval_strategy: str = "epoch"
     save_strategy: str = "epoch"
@@ -50,7 +53,10 @@ class LesionTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         self._choose_precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
         self.label_names = self.label_names or ["labels"]
-        if not self.load_best_model_at_end:
+        watching = self.lr_scheduler_type in WATCHING
+        if not self.load_best_model_at_end and not watching:
+            if self.metric_for_best_model not in (None, type(self).metric_for_best_model):
+                raise ValueError("--metric_for_best_model chooses nothing without --load_best_model_at_end true")
             self.metric_for_best_model = None  # otherwise the Trainer would still look for a best one
         metric = METRICS.get((self.metric_for_best_model or "").removeprefix("eval_"))
         if metric and self.greater_is_better is None:
@@ -60,6 +66,10 @@ class LesionTrainingArguments(TrainingArguments):
         if self.torch_compile and self.tf32 is None:
             self.tf32 = False  # otherwise transformers would turn it on, for evaluations too
         super().__post_init__()
+        if watching:  # to transformers, the metric is always one that should become smaller
+            mode = "max" if self.greater_is_better else "min"
+            given = self.lr_scheduler_kwargs if isinstance(self.lr_scheduler_kwargs, dict) else {}
+            self.lr_scheduler_kwargs = {"mode": mode, **given}
 
     def _choose_precision(self, launched: str) -> None:
         """Sets bf16 and fp16; `launched` is what `accelerate launch`, or its config file, has chosen.

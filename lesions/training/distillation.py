@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, interpolate, kl_div, log_softmax
 
 from lesions.faults import InputError
 from lesions.model.inputs import levels_of
-from lesions.model.loading import ON_CPU, load_for_prediction, load_processor
+from lesions.model.loading import ON_CPU, load_for_prediction
 from lesions.model.resolution import image_side
 from lesions.output.plain_text import in_short
 
@@ -30,7 +30,7 @@ class Teacher(nn.Module):
 
     def __init__(self, folder: Path, labels: list[str], normalized_by: nn.Module) -> None:
         super().__init__()
-        self.model, processor = load_for_prediction(folder), load_processor(folder)
+        self.model, processor = load_for_prediction(folder)
         self.model.requires_grad_(False)
         if not torch.cuda.is_available():
             self.model.set_attn_implementation(ON_CPU)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+from copy import copy
+from inspect import signature
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,10 @@ FIXED: dict[str, tuple[Any, str]] = {
     "bf16_full_eval": (False, "evaluations are in float32, and so are the saved weights"),
     "fp16_full_eval": (False, "evaluations are in float32, and so are the saved weights"),
     "label_names": (["labels"], "that is what the images' labels are called"),
+    "optim_target_modules": (None, "the layers have rates of their own, which the optimizers that take it don't know"),
+    "auto_find_batch_size": (False, "the batch decides the weights: give --per_device_train_batch_size"),
+    "do_predict": (False, "evaluate_model.py measures a split"),
+    "hub_always_push": (False, "checkpoints are never pushed; the finished run is, with --push_to_hub"),
     "dataloader_drop_last": (False, "it would drop images of the validation split too, and no loss needs it"),
     "use_liger_kernel": (False, "it has kernels for language models alone"),
     "train_sampling_strategy": (
@@ -53,10 +59,12 @@ FIXED: dict[str, tuple[Any, str]] = {
         "images have no length, and a sorted split teaches its order",
     ),
 }
+SAVE_STEPS = 500  # transformers' own, which counts with --save_strategy steps alone
 # Texts of which transformers finds out only later what they name.
 CHOICES = {
     "dataloader_multiprocessing_context": multiprocessing.get_all_start_methods(),
     "torch_compile_backend": [name.lower() for name in DynamoBackend.__members__],
+    "hub_strategy": ["end", "every_save"],  # the Trainer's default, which can't be told from what a user gave
     "torch_compile_mode": ["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
 }
 
@@ -84,6 +92,13 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
     ends = training.max_steps if by_step else training.num_train_epochs
     if training.load_best_model_at_end and (training.max_steps > 0) == by_step and training.eval_delay >= ends:
         refuse("eval_delay", f"no evaluation would choose the best model, since the training ends at {ends:g}")
+    for kind in ("eval", "save"):
+        if getattr(training, f"{kind}_strategy") == "epoch" and given[f"{kind}_steps"] not in (None, SAVE_STEPS):
+            refuse(f"{kind}_steps", f"give --{kind}_strategy steps too")
+    chosen_by_step = training.load_best_model_at_end and by_step and training.save_strategy == "steps"
+    if chosen_by_step and training.save_steps != training.eval_steps:
+        why = f"give the {training.eval_steps:g} of --eval_steps, or --save_strategy best: otherwise the best weights"
+        refuse("save_steps", f"{why} may lie between two checkpoints")
     if options.low_epochs and not options.low_side:
         refuse("low_epochs", "give --low_side too")
     if not isinstance(options.class_weights, dict) and options.class_weights not in {None, *SCHEMES}:
@@ -97,6 +112,10 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
         refuse("report_to", f"{tracker} is not a tracker that transformers knows, or its package is not installed")
     if training.accelerator_config.split_batches:
         faults.add("option that can't work", "--accelerator_config split_batches: give the batch of one process")
+    if (training.accelerator_config.gradient_accumulation_kwargs or {}).get("num_steps"):
+        faults.add("option that can't work", "--accelerator_config num_steps: give --gradient_accumulation_steps")
+    if training.lr_scheduler_kwargs and given["lr_scheduler_type"] in ("constant", "constant_with_warmup"):
+        refuse("lr_scheduler_kwargs", f"the schedule {given['lr_scheduler_type']} takes none")
     if training.dataloader_persistent_workers and not training.dataloader_num_workers:
         refuse("dataloader_persistent_workers", "give --dataloader_num_workers too")
     if training.fsdp and training.world_size == 1:
@@ -110,11 +129,40 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
     except Exception as error:  # of whatever package the optimizer comes from
         refuse("optim", _reason(error))
     else:
+        if fault := _what_is_wrong_with_optim_args(training):
+            refuse("optim_args", fault)
         try:
             get_scheduler(training.lr_scheduler_type, optimizer, 1, 10, training.lr_scheduler_kwargs)
         except Exception as error:  # a missing or a wrong argument of the schedule
             refuse("lr_scheduler_type", _reason(error))
     faults.raise_if_any("change them on the command line or in the recipe")
+
+
+def _what_is_wrong_with_optim_args(training: LesionTrainingArguments) -> str | None:
+    """Transformers passes over names that the optimizer does not take, or that it never reads for this one."""
+    if not training.optim_args:
+        return None
+    probe = copy(training)
+
+    def options(optim_args: str | None) -> dict[str, Any]:
+        probe.optim_args = optim_args
+        more: dict[str, Any] = Trainer.get_optimizer_cls_and_kwargs(probe)[1]
+        return more
+
+    kind, _ = Trainer.get_optimizer_cls_and_kwargs(training)
+    plain = options(None)
+
+    def takes(name: str) -> bool:
+        try:
+            return name != "weight_decay" and options(f"{name}=?") != plain  # each layer has its own
+        except Exception:  # whatever reads `?` as a number, or as a name
+            return True
+
+    names = [part.partition("=")[0] for part in training.optim_args.replace(" ", "").split(",")]
+    if not (wrong := [name for name in names if not takes(name)]):
+        return None
+    known = [name for name in signature(kind).parameters if takes(name)]
+    return f"{training.optim.value} takes {', '.join(known) or 'none'}, not {', '.join(wrong)}"
 
 
 def _reason(error: Exception) -> str:

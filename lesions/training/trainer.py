@@ -17,6 +17,7 @@ from transformers import EvalPrediction, PrinterCallback, ProgressCallback
 
 from lesions.faults import InputError
 from lesions.metrics.scores import headline
+from lesions.model.resolution import size_options
 from lesions.training.augmentation import mix
 from lesions.training.callbacks import AnnounceEpoch, Clock, EpochProgress
 from lesions.training.distillation import Distillation
@@ -109,9 +110,7 @@ class WeightedTrainer(WholeSavingTrainer):
         targets = one_hot(labels, len(self.class_weights)) * weights[:, None]
         if model.training and self.mixing:
             pixels, targets = mix(pixels, targets, self.mixing, self._random(inputs))
-        # Images smaller than the model's own make it interpolate the positions of its patches.
-        resized = pixels.shape[-1] != getattr(self.model.config, "image_size", pixels.shape[-1])
-        outputs = model(pixel_values=pixels, **({"interpolate_pos_encoding": True} if resized else {}))
+        outputs = model(pixel_values=pixels, **size_options(self.model, pixels.shape[-1]))
         if model.training:
             answers = self._ask_teacher(pixels) if "cls_logits" in outputs else None
             loss = weighted_sum(outputs, targets, self.args.label_smoothing_factor, self.distillation, answers)

@@ -135,7 +135,7 @@ def test_the_trainers_evaluation_gives_the_same_probabilities(
     run: Path, predictions: pd.DataFrame, test_rows, tmp_path: Path
 ) -> None:
     trainer = WeightedTrainer(
-        model=load_for_prediction(run),
+        model=load_for_prediction(run)[0],
         args=LesionTrainingArguments(output_dir=str(tmp_path), bf16=True, disable_tqdm=True, use_cpu=True),
         class_weights=[1.0] * 7,
         eval_dataset=LesionImages(test_rows, load_processor(run)),

@@ -10,7 +10,9 @@ from in_process import in_process
 from other_model import save_model_of_other_classes
 from PIL import Image
 
-from lesions.evaluation.prediction import VIEWS, in_batches, one_ahead
+from lesions.evaluation.prediction import VIEWS, Predictor, in_batches, one_ahead
+from lesions.model import loading
+from lesions.model.loading import load_processor
 
 
 def test_batches_keep_the_order_of_the_images() -> None:
@@ -45,6 +47,12 @@ def test_the_views_are_the_symmetries_of_the_square() -> None:
     flips = [view(pixels)[0, 0] for view in VIEWS["flips"]]
     expected = [pixels[0, 0], pixels[0, 0].flip(0, 1), pixels[0, 0].flip(1), pixels[0, 0].flip(0)]
     assert all(torch.equal(one, other) for one, other in zip(flips, expected, strict=True))
+
+
+def test_the_preprocessing_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, folder = [], save_model_of_other_classes(tmp_path / "model")
+    monkeypatch.setattr(loading, "load_processor", lambda folder: read.append(folder) or load_processor(folder))
+    assert Predictor(folder).processor.resample == 2 and read == [folder]
 
 
 def test_an_error_names_some_of_a_thousand_labels_and_counts_the_others(sample: Path, tmp_path: Path) -> None:

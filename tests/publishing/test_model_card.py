@@ -241,6 +241,18 @@ def test_the_snippet_runs_as_printed(run: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.count("'score'") == 7
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--tag", "v1.0", "--private"), "give --push_to_hub too, without which nothing is pushed: --private, --tag"),
+        (("--revision", "new", "--push_space", "you/page"), "nothing is pushed: --revision"),
+        (("--export", "folder", "--push_to_hub"), "--export writes a folder instead of a push"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options: tuple[str, ...], reason: str, run: Path) -> None:
+    assert reason in command("-m", "model_card", run, "--hub_model_id", "you/x", *options, check=2).stderr
+
+
 def test_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
     assert "is not a run folder" in command("-m", "model_card", tmp_path, check=2).stderr
     assert list(tmp_path.iterdir()) == []

@@ -63,7 +63,7 @@ def test_gives_features_and_their_distance_from_the_training_images(exported: Pa
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_takes_any_batch(exported: Path, count: int) -> None:
-    model, through_onnx = load_for_prediction(exported), onnx_runtime.OnnxClassifier(exported)
+    model, through_onnx = load_for_prediction(exported)[0], onnx_runtime.OnnxClassifier(exported)
     side = model.config.image_size
     pixels = torch.randn(count, 3, side, side)
     with torch.inference_mode():

@@ -163,6 +163,12 @@ def test_a_folder_of_what_a_push_would_send(
     assert f'model="{folder.as_posix()}"'.encode() in written["README.md"]
     assert "exists already" in command("-m", "model_card", run, "--export", folder, check=2).stderr
 
+    shutil.copy(run / "training_curves.png", run / "evaluation" / "examples.png")
+    named = ("--hub_model_id", "you/lesions", "--publish_examples")
+    command("-m", "model_card", run, "--export", tmp_path / "named", *named)
+    written = contents(tmp_path / "named")
+    assert set(written) == {*sent, "evaluation/examples.png"} and b'model="you/lesions"' in written["README.md"]
+
 
 def test_a_push_sends_what_a_model_repository_holds_and_nothing_else_that_lies_there(
     run: Path, hub: HubServer, hub_environment: dict[str, str], tmp_path: Path

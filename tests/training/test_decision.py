@@ -54,7 +54,7 @@ def test_each_aim_does_best_by_its_own_metric() -> None:
 
 def test_folding_gives_the_logits_of_the_formula(run: Path) -> None:
     for load in (
-        lambda: load_for_prediction(run),
+        lambda: load_for_prediction(run)[0],
         lambda: load_for_training(run, ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"], False, False).eval(),
     ):
         model, pixels = load(), torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -82,7 +82,7 @@ def test_plain_pipeline_decides_as_the_record_of_the_training_says(sample: Path,
         assert measured[name]["value"] == pytest.approx(value, abs=1e-6), name
 
     image = Image.effect_noise((80, 60), 60).convert("RGB")
-    model = load_for_prediction(output)
+    model = load_for_prediction(output)[0]
     answer = pipeline("image-classification", model=str(output))(image, top_k=7)
     assert {item["label"] for item in answer} == set(model.config.label2id)
     assert sum(item["score"] for item in answer) == pytest.approx(1, abs=1e-5)

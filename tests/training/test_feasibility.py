@@ -57,6 +57,10 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         (("--adam_beta1", 1.5), "--optim adamw_torch_fused: Invalid beta parameter"),
         (("--lr_scheduler_type", "cosine_with_min_lr"), "--lr_scheduler_type "),
         (("--lr_scheduler_kwargs", '{"nonsense": 1}'), "--lr_scheduler_type "),
+        (
+            ("--metric_for_best_model", "f1_macro", "--load_best_model_at_end", "false"),
+            "--metric_for_best_model chooses nothing without --load_best_model_at_end true",
+        ),
         (("--seed", -1), "--seed -1: give a number from 0"),
         (("--max_grad_norm", "nan"), "--max_grad_norm nan: give a number"),
         (("--accelerator_config", '{"split_batches": true}'), "split_batches: give the batch of one process"),
@@ -75,6 +79,28 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
         (("--eval_accumulation_steps", 0), "--eval_accumulation_steps 0: give a number from 1"),
         (("--eval_delay", "nan"), "--eval_delay nan: give a number from 0"),
         (("--eval_delay", 20), "--eval_delay 20.0: no evaluation would choose the best model"),
+        (("--save_steps", 100), "--save_steps 100.0: give --save_strategy steps too"),
+        (("--eval_steps", 100), "--eval_steps 100.0: give --eval_strategy steps too"),
+        (
+            ("--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", 50, "--save_steps", 100),
+            "--save_steps 100: give the 50 of --eval_steps, or --save_strategy best",
+        ),
+        (("--optim", "sgd", "--optim_args", "momentun=0.9"), "sgd takes momentum, dampening, nesterov, not momentun"),
+        (("--optim", "sgd", "--optim_args", "weight_decay=0.1"), "dampening, nesterov, not weight_decay"),
+        (("--optim_args", "amsgrad=true"), "adamw_torch_fused takes none, not amsgrad"),
+        (("--optim", "sgd", "--optim_args", "momentum"), "--optim sgd: "),
+        (("--optim_target_modules", "all-linear"), "--optim_target_modules all-linear: "),
+        (("--auto_find_batch_size",), "give --per_device_train_batch_size"),
+        (("--do_predict",), "--do_predict True: evaluate_model.py measures a split"),
+        (("--hub_strategy", "checkpoint"), "--hub_strategy checkpoint: choose one of end, every_save"),
+        (
+            ("--accelerator_config", '{"gradient_accumulation_kwargs": {"num_steps": 4}}'),
+            "num_steps: give --gradient_accumulation_steps",
+        ),
+        (
+            ("--lr_scheduler_type", "constant", "--lr_scheduler_kwargs", '{"min_lr": 1e-6}'),
+            "the schedule constant takes none",
+        ),
         (("--logging_steps", "nan"), "--logging_steps nan: give a number"),
         (("--max_steps", -5), "--max_steps -5: give a number from -1"),
         (("--torch_compile_mode", "fast"), "--torch_compile_mode fast: choose one of default, reduce-overhead"),
@@ -83,6 +109,11 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
 )
 def test_other_contradictions(options: tuple[object, ...], reason: str, tmp_path: Path) -> None:
     assert reason in refused(tmp_path / "run", *options)
+
+
+def test_the_names_that_an_optimizer_takes_pass(tmp_path: Path) -> None:
+    taken = ("--optim", "sgd", "--optim_args", "momentum=0.9, nesterov=true")
+    assert "optim" not in refused(tmp_path / "run", *taken)
 
 
 def test_an_output_folder_that_can_not_be_made_is_refused_before_the_model_is_read(tmp_path: Path) -> None:
@@ -96,6 +127,18 @@ def test_an_output_folder_that_can_not_be_made_is_refused_before_the_model_is_re
 def test_the_best_checkpoint_is_the_one_with_the_better_value(metric: str, greater: bool, tmp_path: Path) -> None:
     training = LesionTrainingArguments(output_dir=str(tmp_path), metric_for_best_model=metric, use_cpu=True)
     assert training.greater_is_better is greater
+
+
+@pytest.mark.parametrize("schedule", ["reduce_lr_on_plateau", "greedy"])
+@pytest.mark.parametrize(("metric", "mode"), [("balanced_accuracy", "max"), ("log_loss", "min"), ("loss", "min")])
+def test_a_schedule_waits_for_the_metric_to_become_better(
+    schedule: str, metric: str, mode: str, tmp_path: Path
+) -> None:
+    given = {"output_dir": str(tmp_path), "use_cpu": True, "load_best_model_at_end": False}
+    given |= {"lr_scheduler_type": schedule, "metric_for_best_model": metric, "lr_scheduler_kwargs": '{"patience": 0}'}
+    training = LesionTrainingArguments(**given)
+    assert training.metric_for_best_model == metric
+    assert training.lr_scheduler_kwargs == {"mode": mode, "patience": 0}
 
 
 def test_the_card_names_the_metric_that_chose_however_it_was_spelled(sample: Path, tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from conftest import ROOT
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 from transformers import (
+    AutoModelForImageClassification,
+    CLIPConfig,
+    ConvNextConfig,
     EfficientNetConfig,
     EfficientNetForImageClassification,
     EfficientNetImageProcessor,
@@ -19,6 +22,7 @@ from transformers import (
     MobileNetV1ForImageClassification,
     ResNetConfig,
     ResNetForImageClassification,
+    SiglipConfig,
     ViTConfig,
     ViTForImageClassification,
 )
@@ -26,7 +30,7 @@ from transformers import (
 from lesions.faults import InputError
 from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_for_training, load_processor
-from lesions.model.resolution import image_side, see_whole_image, take_images_of
+from lesions.model.resolution import check_low_side, image_side, see_whole_image, size_options, take_images_of
 from lesions.training.augmentation import Augmentation, mix
 from lesions.training.distillation import Distillation, Teacher, Teachers
 from lesions.training.layer_decay import parameter_groups
@@ -62,6 +66,26 @@ def test_mixing_takes_from_the_target_what_it_takes_from_the_image() -> None:
     assert torch.equal(pixels[3], torch.full((3, side, side), 3.0))  # what the data set keeps is left alone
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[2, 3], num_labels=7, layer_type="basic"),
+        ConvNextConfig(num_stages=2, hidden_sizes=[8, 16], depths=[2, 3], num_labels=7),
+    ],
+)
+def test_stages_that_number_their_layers_from_0_learn_ever_faster(config) -> None:
+    model = AutoModelForImageClassification.from_config(config)
+    rates = {id(each): group["lr"] for group in parameter_groups(model, 1.0, 0.5, 0.0) for each in group["params"]}
+    blocks = [
+        {rates[id(each)] for name, each in model.named_parameters() if f"stages.{stage}.layers.{layer}." in name}
+        for stage, layer in ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2))
+    ]
+    assert blocks == [{0.5 ** (5 - depth)} for depth in range(5)]
+    between = {rates[id(each)] for name, each in model.named_parameters() if "stages.1.downsampling" in name}
+    assert between <= {0.5**4}
+    assert {rates[id(each)] for name, each in model.named_parameters() if name.startswith("classifier")} == {1.0}
+
+
 def test_a_layer_learns_at_its_share_of_the_rate_above_it() -> None:
     model = load_for_training(DEMO, LABELS, from_scratch=True, new_head=False)
     layers = model.config.num_hidden_layers
@@ -81,6 +105,18 @@ def test_a_layer_learns_at_its_share_of_the_rate_above_it() -> None:
             assert group["lr"] == pytest.approx(1e-3 * 0.5 ** (layers + 1)), name
         spared = name.endswith("bias") or "norm" in name or "token" in name or "position" in name
         assert group["weight_decay"] == (0 if spared else 0.05), name
+
+
+@pytest.mark.parametrize("kind", [CLIPConfig, SiglipConfig])
+def test_a_model_of_text_and_images_takes_smaller_images_too(kind: type) -> None:
+    shape = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 1, "intermediate_size": 48}
+    config = kind(vision_config={**shape, "image_size": 64, "patch_size": 8}, text_config=shape, num_labels=7)
+    model = AutoModelForImageClassification.from_config(config)
+    assert size_options(model, 64) == {}
+    logits = model(pixel_values=torch.rand(2, 3, 48, 48), **size_options(model, 48)).logits
+    assert logits.shape == (2, 7) and logits.isfinite().all()
+    with pytest.raises(InputError, match="less than one of the model's patches"):
+        check_low_side(7, model)
 
 
 @pytest.mark.parametrize("architecture", ["deit", "vit"])

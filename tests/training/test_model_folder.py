@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from lesions.evaluation.prediction import Predictor
 from lesions.faults import InputError
-from lesions.model.loading import check_trainable, load_for_prediction, load_for_training, load_processor
+from lesions.model.loading import check_trainable, load_for_prediction, load_for_training
 from lesions.run_folder import FAMILIARITY, RECORD, record_of
 from lesions.seen_images import SEEN, read_seen
 
@@ -145,7 +145,6 @@ BROKEN: dict[str, tuple[Change, str]] = {
 
 def predict(folder: Path) -> None:
     load_for_prediction(folder)
-    load_processor(folder)
 
 
 def train(folder: Path) -> None:
@@ -165,9 +164,9 @@ def test_a_broken_model_folder_is_one_clear_error(kind: str, copy: Path, monkeyp
 
 
 def test_shards_that_an_index_names_are_read(copy: Path) -> None:
-    whole = load_for_prediction(copy).state_dict()
+    whole = load_for_prediction(copy)[0].state_dict()
     with_shards(SHARD, SHARD)(copy)
-    assert all(torch.equal(part, whole[name]) for name, part in load_for_prediction(copy).state_dict().items())
+    assert all(torch.equal(part, whole[name]) for name, part in load_for_prediction(copy)[0].state_dict().items())
     train(copy)
 
 

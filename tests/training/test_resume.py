@@ -259,7 +259,7 @@ def test_a_run_that_was_killed_before_its_record_was_written_starts_again(
 
 def test_answers_that_are_no_numbers_stop_the_run_at_the_evaluation(sample: Path, tmp_path: Path) -> None:
     diverging = ("--learning_rate", "1e10", "--warmup_steps", "0", "--max_steps", "1", "--eval_strategy", "steps",
-                 "--eval_steps", "1", "--bf16", "false")  # fmt: skip
+                 "--eval_steps", "1", "--save_steps", "1", "--bf16", "false")  # fmt: skip
     error = in_process(*arguments(tmp_path / "run", sample, *diverging), check=2).stderr
     assert "answers to the validation images are not finite numbers" in error and "the learning rate is too" in error
 

@@ -28,6 +28,7 @@ from lesions.training.arguments import PRECISIONS, LesionTrainingArguments
 from lesions.training.augmentation import Augmentation
 from lesions.training.callbacks import EpochProgress
 from lesions.training.class_weights import class_weights
+from lesions.training.saved.record import describe_training
 from lesions.training.trainer import WeightedTrainer, compute_metrics
 
 DEMO = ROOT / "recipes" / "demo-deit"
@@ -119,6 +120,19 @@ def test_ends_with_the_best_checkpoint_and_the_run_folder_holds_it(tmp_path: Pat
     again = trainer.evaluate()
     assert again["eval_balanced_accuracy"] == pytest.approx(trainer.state.best_metric, abs=1e-9)
     assert not list(tmp_path.rglob("training_args.bin")) and not list(tmp_path.rglob(".partial"))
+
+
+def test_a_schedule_that_watches_a_metric_chooses_no_checkpoint(tmp_path: Path, rows) -> None:
+    options = {"num_train_epochs": 3, "lr_scheduler_type": "reduce_lr_on_plateau", "load_best_model_at_end": False}
+    options |= {"metric_for_best_model": "log_loss", "save_total_limit": None}
+    trainer = small_trainer(tmp_path / "run", rows, **options)
+    trainer.train()
+    trainer.state.log_history[-1]["seconds"] = 1
+    assert trainer.state.best_global_step == 4  # the log loss rises
+    about = describe_training(trainer)
+    assert about["chosen_by"] is None and about["best"] is None
+    last, top = tmp_path / "run" / "checkpoint-12" / "model.safetensors", tmp_path / "run" / "model.safetensors"
+    assert top.read_bytes() == last.read_bytes()
 
 
 def test_the_loss_is_the_weighted_mean_over_both_heads(tmp_path: Path, rows) -> None:

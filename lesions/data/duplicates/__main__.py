@@ -3,18 +3,20 @@
 import argparse
 from pathlib import Path
 
-from lesions.data.duplicates import search
-from lesions.data.duplicates.contact_sheet import save_contact_sheet
-from lesions.data.duplicates.search import find_pairs
-from lesions.data.metadata import add_paths, read_metadata
-from lesions.data.options import CORES
-from lesions.data.table_files import find_metadata
-from lesions.faults import Faults, exits_cleanly
-from lesions.output.files import write_csv
+from lesions.faults import exits_cleanly
 
 
 @exits_cleanly
 def main() -> None:
+    from lesions.data.duplicates import search
+    from lesions.data.duplicates.contact_sheet import save_contact_sheet
+    from lesions.data.duplicates.search import find_pairs
+    from lesions.data.metadata import add_paths, read_metadata
+    from lesions.data.options import CORES
+    from lesions.data.table_files import find_metadata
+    from lesions.faults import Faults
+    from lesions.output.files import write_csv
+
     parser = argparse.ArgumentParser(description=search.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="folder with HAM10000_metadata.csv and the images")
     parser.add_argument("--pairs", type=Path, required=True, help="CSV to write: image_id,other_image_id,score")

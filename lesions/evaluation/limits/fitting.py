@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lesions.faults import InputError, exits_cleanly
-from lesions.output.files import write_json
-from lesions.output.places import alone, check_writable
 
 SAMPLED = 600  # training images of each diagnosis, at most, that familiarity is fitted on
 
@@ -38,6 +36,8 @@ def store_limits(run: Path, dataset: str, batch_size: int = 16, malignant: list[
 
     Raises InputError where `run` is not a run folder, or was trained on other data.
     """
+    from lesions.output.files import write_json
+    from lesions.output.places import alone, check_writable
     from lesions.run_folder import RECORD, record_of
 
     record = record_of(run)

@@ -13,6 +13,7 @@ from lesions.hub import public_name
 from lesions.output.files import write_json
 from lesions.run_folder import RECORD
 from lesions.training.arguments import PRECISIONS
+from lesions.training.layer_decay import layers_of
 
 if TYPE_CHECKING:
     from lesions.training.options import TrainOptions
@@ -29,6 +30,7 @@ def describe_model(options: TrainOptions, trainer: WeightedTrainer, earlier: dic
         "earlier": {name: value for name, value in earlier.items() if name != "history"} if earlier else None,
         "architecture": type(trainer.model).__name__,
         "parameters": trainer.model.num_parameters(),
+        "numbered_layers": len(layers_of(trainer.model)),  # without any, all have one learning rate
         "teacher": [public_name(name) for name in options.teachers],
         "precision": PRECISIONS[trainer.accelerator.mixed_precision],
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
@@ -46,12 +48,14 @@ def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
         for entry in state.log_history
         if "eval_loss" in entry
     ]
-    best = next((entry for entry in history if entry["step"] == state.best_global_step), None)
+    # A schedule that watches a metric has a best step too.
+    chosen_by = trainer.args.metric_for_best_model if trainer.args.load_best_model_at_end else None
+    best = next((entry for entry in history if chosen_by and entry["step"] == state.best_global_step), None)
     return {
         "seconds": round(state.log_history[-1]["seconds"]),
         "epochs": state.epoch,
         "steps": state.global_step,
-        "chosen_by": (trainer.args.metric_for_best_model or "").removeprefix("eval_") or None,
+        "chosen_by": chosen_by and chosen_by.removeprefix("eval_"),
         "best": best,
         "history": history,
     }

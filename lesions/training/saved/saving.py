@@ -48,10 +48,10 @@ class WholeSavingTrainer(Trainer):
         return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Saves a checkpoint, and on top of the run folder the best model so far."""
+        """Saves a checkpoint, and on top of the run folder the best model so far; the last one, if none is chosen."""
         with _writing(Path(self.args.output_dir)):
             super()._save_checkpoint(model, trial)
-            if self.state.best_global_step in (None, self.state.global_step):
+            if not self.args.load_best_model_at_end or self.state.best_global_step in (None, self.state.global_step):
                 self.save_model(_internal_call=True)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
