@@ -13,8 +13,6 @@ from lesions.data.left_out import DIAGNOSIS, IMAGE_TYPE, LeftOut
 from lesions.data.table_files import (
     EXTRA_COLUMNS,
     METADATA,
-    PATIENT,
-    TEXT_COLUMNS,
     Columns,
     TableFile,
     has_column,
@@ -22,6 +20,7 @@ from lesions.data.table_files import (
 )
 from lesions.diagnoses import CODES, LONGEST_DIAGNOSIS
 from lesions.faults import Faults, InputError
+from lesions.ground_truth import PATIENT, TEXT_COLUMNS, years_of
 from lesions.images import find_images
 from lesions.output.files import whole_file
 from lesions.output.plain_text import in_short
@@ -59,8 +58,7 @@ def read_metadata(
     _check_rows(table, faults, classes if strict else None)
 
     text = table[[*TEXT_COLUMNS, "skin_tone"]].replace("", "unknown")
-    age = pd.to_numeric(table["age"], errors="coerce").astype("float32")
-    table = table.assign(age=age, **{name: text[name] for name in text})
+    table = table.assign(age=years_of(table, "image_id", faults), **{name: text[name] for name in text})
     if "lesion_id" not in file.rows:  # the patient is the smallest unit that is known
         table["lesion_id"] = table["patient_id"]
     for name, otherwise in (("lesion_id", "image_id"), ("patient_id", "lesion_id")):
@@ -134,10 +132,6 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     diagnoses = table[table["lesion_id"] != ""].groupby("lesion_id")["dx"].unique()
     for lesion, found in diagnoses[diagnoses.map(len) > 1].items():
         faults.add("lesion with two diagnoses", f"{lesion}: {', '.join(sorted(found))}")
-
-    years = pd.to_numeric(table["age"], errors="coerce")
-    wrong = table[(table["age"] != "") & ~years.between(0, 120)]
-    faults.add("age is not a number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
 
 
 def add_paths(

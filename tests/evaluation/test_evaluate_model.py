@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -167,7 +168,8 @@ def test_a_folder_of_images_with_ground_truth(
         one_hot = pd.DataFrame({code.upper(): (truth["dx"] == code) * 1.0 for code in isic_order(CODES)})
         table = pd.concat([truth[["image"]], one_hot], axis=1)
     else:
-        table = truth.rename(columns={"image": "image_id"}).assign(lesion_id=rows["lesion_id"])
+        about = {name: rows[name] for name in ("lesion_id", "dx_type", "age", "sex", "localization")}
+        table = truth.rename(columns={"image": "image_id"}).assign(**about)  # as HAM10000's own table
     table.sample(frac=1, random_state=0).to_csv(tmp_path / "truth.csv", index=False)
     command("evaluate_model.py", "--model", run, "--images", images, "--ground_truth", tmp_path / "truth.csv",
             "--output", tmp_path / "out")  # fmt: skip
@@ -177,6 +179,10 @@ def test_a_folder_of_images_with_ground_truth(
     decided = predictions.loc[truth["image"]].idxmax(axis=1).str.lower().to_numpy()
     assert report["metrics"]["accuracy"]["value"] == pytest.approx((decided == truth["dx"]).mean())
     assert report["n_lesions"] == (None if form == "isic" else len(set(rows["lesion_id"])))
+    if form != "isic":
+        known = pd.Series(rows["age"], dtype=float).dropna()
+        assert report["cohort"]["all"]["age"]["median"] == known.median()
+        assert report["cohort"]["all"]["sex"] == dict(Counter(rows["sex"])) and report["subgroups"]["age"]
     absent = sorted(set(CODES) - set(truth["dx"]))
     for code in absent:
         assert report["per_class"][code]["recall"] is None
