@@ -191,6 +191,16 @@ def test_a_folder_of_images_with_ground_truth(
         assert absent[0] in report["metrics"]["balanced_accuracy"]["note"]
 
 
+def test_one_answer_for_a_lesion_of_several_diagnoses_is_refused(run: Path, images: Path, test_rows, tmp_path) -> None:
+    diagnoses = [CODES[label] for label in test_rows["label"]]
+    table = pd.DataFrame({"image_id": test_rows["image_id"], "lesion_id": "patient 1", "dx": diagnoses})
+    table.to_csv(tmp_path / "truth.csv", index=False)
+    arguments = ("--images", images, "--ground_truth", tmp_path / "truth.csv", "--by_lesion", "true")
+    done = command("evaluate_model.py", "--model", run, *arguments, "--output", tmp_path / "out", check=2)
+    assert "lesion with several diagnoses (1):\n  patient 1\n--by_lesion takes" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_without_ground_truth_gives_predictions_and_a_table(
     run: Path, images: Path, predictions: pd.DataFrame, tmp_path: Path
 ) -> None:
