@@ -34,6 +34,7 @@ FILE_NAMES = (
 EXTRA_COLUMNS = ("skin_tone", "license", "attribution")  # which HAM10000 lacks; "" if a table does not state them
 OF_AN_IMAGE = ("image_id", "image_type")  # the other columns may describe a lesion, whatever its image
 IMAGE_NAMES = ("image_id", "isic_id", "image", "file_name")  # the last one is that of imagefolder
+SHEET_ERROR = r"(?i)#(?:N/A|[A-Z/0]+[!?])"  # what Excel and others write into a cell whose formula fails
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,9 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
         lines = rows.index[rows[name].str.contains("[\r\n]")]
         faults.add(f"{name} of several lines in {path.name}: a quote is missing, in line", *map(str, lines))
+        failed = rows[name][rows[name].str.fullmatch(SHEET_ERROR)]
+        failed = failed.index.astype(str) + ": " + failed
+        faults.add(f"{name} of {path.name} that is an error of a spreadsheet, in line", *failed)
     return TableFile(path, list(table), rows)
 
 

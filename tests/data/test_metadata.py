@@ -339,6 +339,17 @@ def test_a_value_that_says_it_is_missing_is_missing(tmp_path: Path) -> None:
     assert set(table["sex"]) == set(table["localization"]) == {"unknown"}
 
 
+def test_an_error_of_a_spreadsheet_is_no_diagnosis(tmp_path: Path) -> None:
+    rows = "a,nv,L1,#N/A\nb,#N/A,L2,m\nc,nv,#N/A,#REF!\nd,#NAME?,#VALUE!,f\ne,#1,#DIV/0!,f\n"
+    with pytest.raises(InputError) as caught:
+        read_joined(tmp_path, f"image,dx,lesion_id,sex\n{rows}")
+    assert "sex of 0.csv that is an error of a spreadsheet, in line (1):\n  4: #ref!\n" in str(caught.value)
+    assert "dx of 0.csv that is an error of a spreadsheet, in line (2):\n  3: #N/A\n  5: #NAME?\n" in str(caught.value)
+    assert "lesion_id of 0.csv that is an error of a spreadsheet, in line (2):\n  5: #VALUE!\n" in str(caught.value)
+    table = read_joined(tmp_path, "image,dx,lesion_id,sex\na,nv,#N/A,#N/A\n")  # what a look-up did not find
+    assert table["lesion_id"].tolist() == ["a"] and table["sex"].tolist() == ["unknown"]
+
+
 CHOSEN = (
     "image_id,file,lesion_id,patient,dx,malignant\ni0,a.jpg,L0,P0,mel,yes\ni1,b.jpg,L1,P0,nv,no\ni2,c.jpg,L2,,nv,no\n"
 )
