@@ -118,8 +118,7 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
         faults.add(f"one-hot cell of {path.name} that is not 0 or 1, or one of several 1s, in line", *wrong)
         known["dx"] = marked_column(table, marks).str.lower().fillna("")
     others = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
-    if columns.group != Columns.group:
-        others[PATIENT] = [columns.group]
+    others[PATIENT] = [PATIENT if columns.group == Columns.group else columns.group]
     known |= stated_columns(table, {"lesion_id": [Columns.group], **others})
     rows = pd.DataFrame(known, index=table.index, dtype=str)
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote

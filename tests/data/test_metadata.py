@@ -307,6 +307,12 @@ def test_patients_stay_together_where_no_lesion_is_known(tmp_path: Path) -> None
     assert read_joined(tmp_path, lesions)["patient_id"].tolist() == ["L1", "L2"]
 
 
+def test_patients_stay_together_where_some_lesions_are_not_known(tmp_path: Path) -> None:
+    table = read_joined(tmp_path, "image,patient_id,lesion_id,dx\na,P1,L1,mel\nb,P1,,nv\nc,P2,,nv\nd,,L2,nv\ne,,,nv\n")
+    assert table["patient_id"].tolist() == ["P1", "P1", "P2", "L2", "e"]
+    assert table["lesion_id"].tolist() == ["L1", "P1", "P2", "L2", "e"]
+
+
 def test_what_two_tables_state_differently_is_a_fault(tmp_path: Path) -> None:
     labels = "image,lesion_id,dx\na0,L0,nv\na1,,nv\n"
     assert read_joined(tmp_path, labels, LESIONS)["lesion_id"].tolist() == ["L0", "L0"]  # filled where it is blank
