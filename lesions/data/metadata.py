@@ -128,6 +128,13 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     diagnoses = table[table["lesion_id"] != ""].groupby("lesion_id")["dx"].unique()
     for lesion, found in diagnoses[diagnoses.map(len) > 1].items():
         faults.add("lesion with two diagnoses", f"{lesion}: {', '.join(sorted(found))}")
+    stand_in = table["patient_id"].where(table["patient_id"] != "", table["image_id"])[table["lesion_id"] == ""]
+    others = stand_in.map(diagnoses.str[0])
+    clash = others[others.notna() & (others != table["dx"].loc[others.index])].index
+    faults.add(
+        "lesion_id that is also the id of an image, or patient, of unknown lesion and another diagnosis: rename one",
+        *(table["image_id"][clash] + ": " + stand_in[clash]),
+    )
 
 
 def add_paths(

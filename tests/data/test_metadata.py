@@ -313,6 +313,14 @@ def test_patients_stay_together_where_some_lesions_are_not_known(tmp_path: Path)
     assert table["lesion_id"].tolist() == ["L1", "P1", "P2", "L2", "e"]
 
 
+@pytest.mark.parametrize("row", ["7,,,nv", "x,7,,nv"])
+def test_a_lesion_is_never_taken_for_an_image_or_patient_of_its_name(row: str, tmp_path: Path) -> None:
+    text = f"image,patient_id,lesion_id,dx\na,,7,mel\nb,,8,nv\n{row}\n"
+    with pytest.raises(InputError, match=rf"of unknown lesion and another diagnosis: rename one \(1\):\n  {row[0]}: 7"):
+        read_joined(tmp_path, text)
+    assert read_joined(tmp_path, text.replace("mel", "nv"))["lesion_id"].nunique() == 2  # one of them may be named so
+
+
 def test_what_two_tables_state_differently_is_a_fault(tmp_path: Path) -> None:
     labels = "image,lesion_id,dx\na0,L0,nv\na1,,nv\n"
     assert read_joined(tmp_path, labels, LESIONS)["lesion_id"].tolist() == ["L0", "L0"]  # filled where it is blank
