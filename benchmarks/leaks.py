@@ -99,7 +99,7 @@ def altered_images(table: pd.DataFrame) -> None:
                 paths.append(Path(folder, f"{len(paths)}.jpg"))
                 change(decode(paths[row])).save(paths[-1], quality=90)
         lesions = [*table["lesion_id"], *(f"altered {number}" for number in expected)]
-        everything = pd.DataFrame({"image_id": range(len(paths)), "lesion_id": lesions, "path": paths})
+        everything = pd.DataFrame({"image_id": range(len(paths)), "lesion_id": lesions, "dx": "", "path": paths})
         started = time.monotonic()
         found = find_pairs(everything, CORES)
         seconds = time.monotonic() - started

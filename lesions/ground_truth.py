@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,19 @@ from lesions.output.plain_text import from_cell, in_short
 IMAGE_COLUMNS = ("image", "image_id")
 COLUMNS = (*IMAGE_COLUMNS, "lesion_id", "dx")  # that hold no mark of a diagnosis
 SEPARATOR, QUOTED = re.compile("[,;\t]"), re.compile('"[^"]*"')
+TEXT_COLUMNS = ("dx_type", "sex", "localization")
+PATIENT = "patient_id"
+OTHER_NAMES = {  # skin tones are on the Archive's scale, which runs the other way than Fitzpatrick's
+    "age": ["age_approx"],
+    "sex": ["gender"],
+    "localization": ["anatom_site_general", "anatom_site_general_challenge", "site"],
+    "dx_type": ["diagnosis_confirm_type"],
+    "skin_tone": ["skin_tone_class"],
+    "license": ["copyright_license"],
+}
+SEXES = {"f": "female", "m": "male"}
+WHOLE = r"^(\d+)\.0$"  # a whole number, as pandas writes it in a column with gaps
+NOTHING = {"na", "n/a", "#n/a", "<na>", "nan", "none", "null", "unknown", "-", "?"}  # how tables write "not known"
 SUM_TOLERANCE = 1e-2  # of the probabilities of an image, which somebody may have rounded
 
 
@@ -66,8 +79,9 @@ def write_ground_truth(path: Path, rows: pd.DataFrame, dx: list[str]) -> None:
 
 
 def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) -> pd.DataFrame:
-    """The true diagnosis of each of `images`, in their order: columns `dx` and, where the file has it, `lesion_id`. An
-    image of unknown lesion is a lesion of its own.
+    """The true diagnosis of each of `images`, in their order: columns `dx` and, where the file has them, `lesion_id`,
+    age, sex, site, skin tone and `dx_type`, as data_prep.py reads them. An image of unknown lesion is a lesion of
+    its own.
 
     Takes the ISIC one-hot form (`image,MEL,NV,...`) and HAM10000's (`image_id,dx`). Rows of other images are
     ignored; so are the case of a diagnosis, and the suffix of a file name. Raises InputError that names every image
@@ -85,11 +99,15 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
         said = pd.Series([wrong.get(line, "no 1") for line in table.index], table.index)
     else:
         raise InputError(f"the ground truth {path} has the columns {in_short(table)}; it needs {needed}")
-    table = table.assign(dx=dx, said=said, image=_named_as(images, table["image"]))
+    names = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "skin_tone", "age", "lesion_id")}
+    about = stated_columns(table.drop(columns=list(columns.values())), names)
+    table = pd.DataFrame({"image": _named_as(images, table["image"]), **about, "dx": dx, "said": said})
     faults, known = Faults(), table[table["image"].isin(images)]
     faults.add("image without ground truth", *sorted(set(images) - set(known["image"])))
     faults.add("image with two rows", *sorted(set(known["image"][known["image"].duplicated()])))
     faults.add("no diagnosis that the model knows", *(known["image"] + ": " + known["said"])[known["dx"].isna()])
+    if "age" in known:
+        known = known.assign(age=years_of(known, "image", faults))
     faults.raise_if_any(f"correct {path}; the model knows {in_short(labels)}")
     if "lesion_id" in known:
         known = known.assign(lesion_id=known["lesion_id"].where(known["lesion_id"] != "", known["image"]))
@@ -169,6 +187,31 @@ def _read_table(path: Path, what: str, needed: str) -> pd.DataFrame:
     if names.count("image") != 1 or any(names.count(name) > 1 for name in COLUMNS):
         raise InputError(f"the {what} {path} has the columns {in_short(rows)}; it needs {needed}, each of them once")
     return rows.set_axis(names, axis=1)
+
+
+def stated_columns(table: pd.DataFrame, names: Mapping[str, Sequence[str]]) -> dict[str, pd.Series]:
+    """What `table` (of strings) says of the `names`, each under any of its spellings, in any case; the first that says
+    something counts, and "" is what nobody knows. A name that the table has no column for is left out."""
+    cases = {column.lower(): column for column in table}
+    known = {}
+    for name, spellings in names.items():
+        columns = (one if one in table else cases.get(one.lower()) for one in spellings)
+        if stated := [table[column].str.strip() for column in columns if column]:
+            said = pd.Series("", index=table.index)
+            for value in stated:
+                said = said.where(said != "", value.mask(value.str.lower().isin(NOTHING), ""))
+            if name in ("lesion_id", PATIENT):
+                said = said.str.replace(WHOLE, r"\1", regex=True)
+            known[name] = said.str.lower().replace(SEXES) if name == "sex" else said
+    return known
+
+
+def years_of(table: pd.DataFrame, image: str, faults: Faults) -> pd.Series:
+    """The column age as numbers, NaN where it is ""; notes every other text, by the column `image`, in `faults`."""
+    years = pd.to_numeric(table["age"], errors="coerce")
+    wrong = table[(table["age"] != "") & ~years.between(0, 120)]
+    faults.add("age is not a number of years", *(wrong[image] + ": " + wrong["age"].map(repr)))
+    return years.astype("float32")
 
 
 def one_hot_columns(table: pd.DataFrame) -> list[str]:

@@ -10,18 +10,10 @@ import pandas as pd
 
 from lesions.data.isic_archive import DERMOSCOPIC, NONE_STATED
 from lesions.data.left_out import DIAGNOSIS, IMAGE_TYPE, LeftOut
-from lesions.data.table_files import (
-    EXTRA_COLUMNS,
-    METADATA,
-    PATIENT,
-    TEXT_COLUMNS,
-    Columns,
-    TableFile,
-    has_column,
-    read_files,
-)
+from lesions.data.table_files import EXTRA_COLUMNS, METADATA, Columns, TableFile, read_files
 from lesions.diagnoses import CODES, LONGEST_DIAGNOSIS
 from lesions.faults import Faults, InputError
+from lesions.ground_truth import PATIENT, TEXT_COLUMNS, years_of
 from lesions.images import find_images
 from lesions.output.files import whole_file
 from lesions.output.plain_text import in_short
@@ -43,27 +35,29 @@ def read_metadata(
     of its own. With a list `left_out` it may be missing too, and images of other diagnoses, or of another type than
     dermoscopic, are appended to that list instead of being faults.
     A lesion has one diagnosis. A patient may have several: `columns.group` names the patient, or the column patient_id
-    does where no table has lesion ids. Without such a column `patient_id` is the lesion's id.
+    does where a row states that and no lesion. Without such a column `patient_id` is the lesion's id.
     Missing ages are NaN; missing text is the string `unknown`, as HAM10000 writes it.
     Raises InputError if a file is not a table or lacks a column, since no row can be checked then.
     """
     columns = columns or Columns()
     paths = [paths] if isinstance(paths, Path) else list(paths)
-    if columns.group == Columns.group and not has_column(paths, Columns.group) and has_column(paths, PATIENT):
-        columns = replace(columns, group=PATIENT)  # as ISIC 2020's table: images of one patient stay together
     strict = classes is not None and left_out is None
     file = read_files(paths, columns, faults)
+    if columns.group == Columns.group and PATIENT in file.rows:
+        lesions = file.rows.get("lesion_id", pd.Series("", index=file.rows.index))
+        if ((lesions == "") & (file.rows[PATIENT] != "")).any():  # as in ISIC 2020 and 2024
+            columns = replace(columns, group=PATIENT)  # whose other images may show the same lesion
+        else:
+            file = replace(file, rows=file.rows.drop(columns=PATIENT))
     table = _known_columns(file, columns, strict)
     if left_out is not None and classes is not None:
         table = _leave_out(table, classes, left_out, source)
     _check_rows(table, faults, classes if strict else None)
 
     text = table[[*TEXT_COLUMNS, "skin_tone"]].replace("", "unknown")
-    age = pd.to_numeric(table["age"], errors="coerce").astype("float32")
-    table = table.assign(age=age, **{name: text[name] for name in text})
-    if "lesion_id" not in file.rows:  # the patient is the smallest unit that is known
-        table["lesion_id"] = table["patient_id"]
-    for name, otherwise in (("lesion_id", "image_id"), ("patient_id", "lesion_id")):
+    table = table.assign(age=years_of(table, "image_id", faults), **{name: text[name] for name in text})
+    # Where the lesion is not known, the patient is the smallest unit that is.
+    for name, otherwise in (("lesion_id", "patient_id"), ("lesion_id", "image_id"), ("patient_id", "lesion_id")):
         table[name] = table[name].where(table[name] != "", table[otherwise])
     return table.sort_values("image_id", ignore_index=True)
 
@@ -134,10 +128,13 @@ def _check_rows(table: pd.DataFrame, faults: Faults, classes: Sequence[str] | No
     diagnoses = table[table["lesion_id"] != ""].groupby("lesion_id")["dx"].unique()
     for lesion, found in diagnoses[diagnoses.map(len) > 1].items():
         faults.add("lesion with two diagnoses", f"{lesion}: {', '.join(sorted(found))}")
-
-    years = pd.to_numeric(table["age"], errors="coerce")
-    wrong = table[(table["age"] != "") & ~years.between(0, 120)]
-    faults.add("age is not a number of years", *(wrong["image_id"] + ": " + wrong["age"].map(repr)))
+    stand_in = table["patient_id"].where(table["patient_id"] != "", table["image_id"])[table["lesion_id"] == ""]
+    others = stand_in.map(diagnoses.str[0])
+    clash = others[others.notna() & (others != table["dx"].loc[others.index])].index
+    faults.add(
+        "lesion_id that is also the id of an image, or patient, of unknown lesion and another diagnosis: rename one",
+        *(table["image_id"][clash] + ": " + stand_in[clash]),
+    )
 
 
 def add_paths(

@@ -12,7 +12,16 @@ import pandas as pd
 from lesions.data.isic_archive import diagnoses_of, is_archive_form
 from lesions.diagnoses import is_malignant
 from lesions.faults import Faults, InputError
-from lesions.ground_truth import marked_column, one_hot_columns, read_cells, wrong_marks
+from lesions.ground_truth import (
+    OTHER_NAMES,
+    PATIENT,
+    TEXT_COLUMNS,
+    marked_column,
+    one_hot_columns,
+    read_cells,
+    stated_columns,
+    wrong_marks,
+)
 from lesions.images import LINKED, archives, image_files, image_ids, linked_folders, tell_passed_over
 from lesions.output.plain_text import escaped, in_short
 
@@ -22,22 +31,10 @@ FILE_NAMES = (
     *("HAM10000_metadata" + suffix for suffix in (".csv", "", *SUFFIXES[1:])),  # the Dataverse's has none, or .tab
     *("metadata" + suffix for suffix in SUFFIXES),  # the ISIC Archive's
 )
-TEXT_COLUMNS = ("dx_type", "sex", "localization")
 EXTRA_COLUMNS = ("skin_tone", "license", "attribution")  # which HAM10000 lacks; "" if a table does not state them
 OF_AN_IMAGE = ("image_id", "image_type")  # the other columns may describe a lesion, whatever its image
 IMAGE_NAMES = ("image_id", "isic_id", "image", "file_name")  # the last one is that of imagefolder
-PATIENT = "patient_id"
-SEXES = {"f": "female", "m": "male"}
-WHOLE = r"^(\d+)\.0$"  # a whole number, as pandas writes it in a column with gaps
-OTHER_NAMES = {  # skin tones are on the Archive's scale, which runs the other way than Fitzpatrick's
-    "age": ["age_approx"],
-    "sex": ["gender"],
-    "localization": ["anatom_site_general", "anatom_site_general_challenge", "site"],
-    "dx_type": ["diagnosis_confirm_type"],
-    "skin_tone": ["skin_tone_class"],
-    "license": ["copyright_license"],
-}
-NOTHING = {"na", "n/a", "<na>", "nan", "none", "null", "unknown", "-", "?"}  # how tables write that they don't know
+SHEET_ERROR = r"(?i)#(?:N/A|[A-Z/0]+[!?])"  # what Excel and others write into a cell whose formula fails
 
 
 @dataclass(frozen=True)
@@ -121,22 +118,15 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
         faults.add(f"one-hot cell of {path.name} that is not 0 or 1, or one of several 1s, in line", *wrong)
         known["dx"] = marked_column(table, marks).str.lower().fillna("")
     others = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
-    if columns.group != Columns.group:
-        others[PATIENT] = [columns.group]
-    cases = {column.lower(): column for column in table}
-    for name, spellings in {"lesion_id": [Columns.group], **others}.items():
-        named = (one if one in table else cases.get(one.lower()) for one in spellings)
-        if stated := [column for column in named if column]:
-            said = _first_stated(table, stated)
-            if name in ("lesion_id", PATIENT):
-                said = said.str.replace(WHOLE, r"\1", regex=True)
-            elif name == "sex":
-                said = said.str.lower().replace(SEXES)
-            known[name] = said
+    others[PATIENT] = [PATIENT if columns.group == Columns.group else columns.group]
+    known |= stated_columns(table, {"lesion_id": [Columns.group], **others})
     rows = pd.DataFrame(known, index=table.index, dtype=str)
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
         lines = rows.index[rows[name].str.contains("[\r\n]")]
         faults.add(f"{name} of several lines in {path.name}: a quote is missing, in line", *map(str, lines))
+        failed = rows[name][rows[name].str.fullmatch(SHEET_ERROR)]
+        failed = failed.index.astype(str) + ": " + failed
+        faults.add(f"{name} of {path.name} that is an error of a spreadsheet, in line", *failed)
     return TableFile(path, list(table), rows)
 
 
@@ -175,15 +165,6 @@ def _class_folders(folder: Path, faults: Faults) -> pd.DataFrame:
         )
     names = [path.relative_to(folder).as_posix() for path in paths]
     return pd.DataFrame({Columns.image: names, Columns.label: [path.parent.name for path in paths]})
-
-
-def _first_stated(table: pd.DataFrame, names: list[str]) -> pd.Series:
-    """For each row the first of the columns `names` that says something; "" if none does."""
-    found = pd.Series("", index=table.index)
-    for name in names:
-        value = table[name].str.strip()
-        found = found.where(found != "", value.mask(value.str.lower().isin(NOTHING), ""))
-    return found
 
 
 def _join(rows: pd.DataFrame, path: Path, other: TableFile, columns: Columns, faults: Faults) -> pd.DataFrame:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from transformers import PreTrainedModel
 
+from lesions.arrays import Numbers
 from lesions.dataset import dataset_fingerprint, load_splits, title_of
 from lesions.evaluation.attribution import deletion_test, explain_examples, load_to_explain
 from lesions.evaluation.comparison import paired_differences
@@ -17,6 +19,7 @@ from lesions.evaluation.metrics_json import build_report
 from lesions.evaluation.options import MeasureOptions
 from lesions.evaluation.prediction import VIEWS, Answers, Predictor
 from lesions.evaluation.robustness import measure_robustness
+from lesions.faults import Faults
 from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.metrics.measured import Measured
@@ -54,10 +57,11 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
     truth = predictor.truth_of(images, dataset)
     fingerprint = dataset_fingerprint(splits, split)
     check_unseen({model: predictor.folder}, splits, [split], title_of(dataset), fingerprint)
+    rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
+    _check_lesions(rows, truth, options)
     explained = load_to_explain(predictor) if options.maps else None
     with alone(output / METRICS_FILE):
         answers = predictor.probabilities(images, options.batch_size)
-        rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
         about = {
             **_about_model(model, predictor),
             "dataset": public_name(dataset),
@@ -78,6 +82,8 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     predictor, images = Predictor.of(model, options), ImageFolder(place)
     rows = read_ground_truth(ground_truth, predictor.labels, images.names)
     check_files_unseen(model, predictor.folder, images.paths, rows)
+    truth = rows["dx"].map(predictor.labels.index).to_numpy()
+    _check_lesions(rows, truth, options)
     explained = load_to_explain(predictor) if options.maps else None
     with alone(output / METRICS_FILE):
         answers = predictor.probabilities(images, options.batch_size)
@@ -89,9 +95,18 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
             "dataset_revision": None,
             "dataset_fingerprint": None,
         }
-        truth = rows["dx"].map(predictor.labels.index).to_numpy()
         measured = Measured(answers.probabilities, truth, predictor.labels, rows)
         _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
+
+
+def _check_lesions(rows: pd.DataFrame, truth: Numbers, options: MeasureOptions) -> None:
+    """Raises InputError for lesions of several diagnoses, such as patients that stand for them, if `options` ask for
+    one answer for each."""
+    if options.by_lesion and "lesion_id" in rows:
+        diagnoses = pd.Series(truth).groupby(rows["lesion_id"].to_numpy()).nunique()
+        faults = Faults()
+        faults.add("lesion with several diagnoses", *diagnoses.index[diagnoses > 1])
+        faults.raise_if_any("--by_lesion takes a lesion to have one diagnosis: correct the lesion ids, or leave it out")
 
 
 def _about_model(model: str, predictor: Predictor) -> dict[str, str]:

@@ -48,7 +48,7 @@ def test_finds_what_was_photographed_again_and_nothing_else(tmp_path: Path) -> N
         paths.append(tmp_path / f"{way}.jpg")
         lesions.append(way)
         change(skin(seed)).save(paths[-1], quality=40)
-    table = pd.DataFrame({"image_id": range(len(paths)), "lesion_id": lesions, "path": paths})
+    table = pd.DataFrame({"image_id": range(len(paths)), "lesion_id": lesions, "dx": "nv", "path": paths})
     found = find_pairs(table, processes=2)
     assert set(zip(found["image_id"], found["other_image_id"], strict=True)) == expected
     assert len(find_pairs(table.assign(lesion_id="one lesion"), processes=1)) == 0
@@ -95,11 +95,26 @@ def test_only_what_no_search_has_covered_is_searched(tmp_path: Path) -> None:
     assert (found["score"] >= 10).all()
 
 
-def test_plain_images_have_no_pairs(tmp_path: Path) -> None:
+def test_equal_images_are_pairs_however_smooth_they_are(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e", "same lesion", "unlike"]
+    paths = [tmp_path / f"{name}.png" for name in names]
+    for path in paths:  # no keypoint is on any of these
+        Image.linear_gradient("L").rotate(90 * (path.stem == "unlike")).save(path)
+    diagnoses = ["mel", "nv", "mel", "nv", "nv", "nv", "nv"]
+    table = pd.DataFrame({"image_id": names, "lesion_id": names, "patient_id": names, "dx": diagnoses, "path": paths})
+    table.loc[5, "lesion_id"] = table.loc[5, "patient_id"] = "e"
+    found = find_merges(table, processes=1)
+    assert (found["score"] == 0).all()
+    assert list(group_lesions(table, found)) == ["a", "b", "a", "b", "b", "b", "unlike"]
+    known = find_pairs(table, 1, pd.Series([name == "c" for name in names]))
+    assert known[["image_id", "other_image_id"]].to_numpy().tolist() == [["a", "c"], ["b", "c"]]
+
+
+def test_images_of_one_color_have_no_pairs(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         Image.new("RGB", (40, 30), "pink").save(path)
-    table = pd.DataFrame({"image_id": ["a", "b", "c"], "lesion_id": ["a", "b", "c"], "path": paths})
+    table = pd.DataFrame({"image_id": ["a", "b", "c"], "lesion_id": ["a", "b", "c"], "dx": "nv", "path": paths})
     assert len(find_pairs(table, processes=1)) == 0
 
 

@@ -307,6 +307,20 @@ def test_patients_stay_together_where_no_lesion_is_known(tmp_path: Path) -> None
     assert read_joined(tmp_path, lesions)["patient_id"].tolist() == ["L1", "L2"]
 
 
+def test_patients_stay_together_where_some_lesions_are_not_known(tmp_path: Path) -> None:
+    table = read_joined(tmp_path, "image,patient_id,lesion_id,dx\na,P1,L1,mel\nb,P1,,nv\nc,P2,,nv\nd,,L2,nv\ne,,,nv\n")
+    assert table["patient_id"].tolist() == ["P1", "P1", "P2", "L2", "e"]
+    assert table["lesion_id"].tolist() == ["L1", "P1", "P2", "L2", "e"]
+
+
+@pytest.mark.parametrize("row", ["7,,,nv", "x,7,,nv"])
+def test_a_lesion_is_never_taken_for_an_image_or_patient_of_its_name(row: str, tmp_path: Path) -> None:
+    text = f"image,patient_id,lesion_id,dx\na,,7,mel\nb,,8,nv\n{row}\n"
+    with pytest.raises(InputError, match=rf"of unknown lesion and another diagnosis: rename one \(1\):\n  {row[0]}: 7"):
+        read_joined(tmp_path, text)
+    assert read_joined(tmp_path, text.replace("mel", "nv"))["lesion_id"].nunique() == 2  # one of them may be named so
+
+
 def test_what_two_tables_state_differently_is_a_fault(tmp_path: Path) -> None:
     labels = "image,lesion_id,dx\na0,L0,nv\na1,,nv\n"
     assert read_joined(tmp_path, labels, LESIONS)["lesion_id"].tolist() == ["L0", "L0"]  # filled where it is blank
@@ -337,6 +351,17 @@ def test_a_value_that_says_it_is_missing_is_missing(tmp_path: Path) -> None:
     table = read_joined(tmp_path, "\n".join(["image,dx,lesion_id,age,sex,anatom_site_general", *rows]) + "\n")
     assert table["age"].isna().all() and table["lesion_id"].tolist() == list(table.index)
     assert set(table["sex"]) == set(table["localization"]) == {"unknown"}
+
+
+def test_an_error_of_a_spreadsheet_is_no_diagnosis(tmp_path: Path) -> None:
+    rows = "a,nv,L1,#N/A\nb,#N/A,L2,m\nc,nv,#N/A,#REF!\nd,#NAME?,#VALUE!,f\ne,#1,#DIV/0!,f\n"
+    with pytest.raises(InputError) as caught:
+        read_joined(tmp_path, f"image,dx,lesion_id,sex\n{rows}")
+    assert "sex of 0.csv that is an error of a spreadsheet, in line (1):\n  4: #ref!\n" in str(caught.value)
+    assert "dx of 0.csv that is an error of a spreadsheet, in line (2):\n  3: #N/A\n  5: #NAME?\n" in str(caught.value)
+    assert "lesion_id of 0.csv that is an error of a spreadsheet, in line (2):\n  5: #VALUE!\n" in str(caught.value)
+    table = read_joined(tmp_path, "image,dx,lesion_id,sex\na,nv,#N/A,#N/A\n")  # what a look-up did not find
+    assert table["lesion_id"].tolist() == ["a"] and table["sex"].tolist() == ["unknown"]
 
 
 CHOSEN = (

@@ -345,6 +345,15 @@ def test_another_data_set_keeps_its_own_diagnoses(source: Path, tmp_path: Path) 
     assert (splits.groupby("group_id")["split"].nunique() == 1).all() and splits["group_id"].nunique() == 35
 
 
+def test_a_table_in_the_form_of_ham10000_is_not_taken_for_ham10000(source: Path, tmp_path: Path) -> None:
+    (source / "HAM10000_metadata.csv").rename(source / "metadata.csv")
+    prepare_data(source.rename(tmp_path / "clinic"), tmp_path / "out")
+    audit = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert audit["source"]["title"] == "clinic" and audit["sources"]["clinic"]["terms"].startswith("not stated")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "license: other" in card and "HAM10000" not in card and "DBW86T" not in card
+
+
 def test_patients_are_kept_whole_with_their_lesions_and_the_shares_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

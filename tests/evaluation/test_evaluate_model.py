@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -167,7 +168,8 @@ def test_a_folder_of_images_with_ground_truth(
         one_hot = pd.DataFrame({code.upper(): (truth["dx"] == code) * 1.0 for code in isic_order(CODES)})
         table = pd.concat([truth[["image"]], one_hot], axis=1)
     else:
-        table = truth.rename(columns={"image": "image_id"}).assign(lesion_id=rows["lesion_id"])
+        about = {name: rows[name] for name in ("lesion_id", "dx_type", "age", "sex", "localization")}
+        table = truth.rename(columns={"image": "image_id"}).assign(**about)  # as HAM10000's own table
     table.sample(frac=1, random_state=0).to_csv(tmp_path / "truth.csv", index=False)
     command("evaluate_model.py", "--model", run, "--images", images, "--ground_truth", tmp_path / "truth.csv",
             "--output", tmp_path / "out")  # fmt: skip
@@ -177,12 +179,26 @@ def test_a_folder_of_images_with_ground_truth(
     decided = predictions.loc[truth["image"]].idxmax(axis=1).str.lower().to_numpy()
     assert report["metrics"]["accuracy"]["value"] == pytest.approx((decided == truth["dx"]).mean())
     assert report["n_lesions"] == (None if form == "isic" else len(set(rows["lesion_id"])))
+    if form != "isic":
+        known = pd.Series(rows["age"], dtype=float).dropna()
+        assert report["cohort"]["all"]["age"]["median"] == known.median()
+        assert report["cohort"]["all"]["sex"] == dict(Counter(rows["sex"])) and report["subgroups"]["age"]
     absent = sorted(set(CODES) - set(truth["dx"]))
     for code in absent:
         assert report["per_class"][code]["recall"] is None
         assert report["per_class"][code]["reasons"]["recall"] == "no image of this diagnosis"
     if absent:
         assert absent[0] in report["metrics"]["balanced_accuracy"]["note"]
+
+
+def test_one_answer_for_a_lesion_of_several_diagnoses_is_refused(run: Path, images: Path, test_rows, tmp_path) -> None:
+    diagnoses = [CODES[label] for label in test_rows["label"]]
+    table = pd.DataFrame({"image_id": test_rows["image_id"], "lesion_id": "patient 1", "dx": diagnoses})
+    table.to_csv(tmp_path / "truth.csv", index=False)
+    arguments = ("--images", images, "--ground_truth", tmp_path / "truth.csv", "--by_lesion", "true")
+    done = command("evaluate_model.py", "--model", run, *arguments, "--output", tmp_path / "out", check=2)
+    assert "lesion with several diagnoses (1):\n  patient 1\n--by_lesion takes" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_ground_truth_gives_predictions_and_a_table(

@@ -84,6 +84,21 @@ def test_an_image_of_unknown_lesion_is_a_lesion_of_its_own(tmp_path: Path) -> No
     assert list(truth["lesion_id"]) == ["L", "b", "L", "d"]
 
 
+def test_what_is_known_of_an_image_is_read_as_in_data_prep(tmp_path: Path) -> None:
+    path, codes = tmp_path / "truth.csv", ["mel", "nv"]
+    path.write_text(
+        "lesion_id,image_id,dx,dx_type,Age,sex,localization\n7.0,a,mel,histo,55.0,F,back\n"
+        "7,b,mel,NA,,female,#N/A\n#N/A,c,nv,histo,0.0,Male,unknown\n8,other,nv,histo,old,m,back\n"
+    )
+    truth = read_ground_truth(path, codes, ["a", "b", "c"])
+    assert list(truth["lesion_id"]) == ["7", "7", "c"]
+    assert list(truth["sex"]) == ["female", "female", "male"]
+    assert list(truth["localization"]) == ["back", "", ""]
+    assert truth["age"].fillna(-1).tolist() == [55, -1, 0]
+    with pytest.raises(InputError, match=r"age is not a number of years .*\n  other: 'old'"):
+        read_ground_truth(path, codes, ["a", "other"])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

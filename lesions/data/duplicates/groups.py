@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 # What the search found in HAM10000, and in MILK10k against HAM10000 and itself: image_id, other_image_id, score.
 # Every image of MILK10k that was searched is listed, also one without a pair. A score of 0: the images have too few
-# keypoints, and a direct comparison of aligned images found them.
+# keypoints, and a direct comparison of aligned or equal images found them.
 PUBLISHED_PAIRS = Path(__file__).parent / "ham10000.csv"
 MILK10K_PAIRS = Path(__file__).parent / "milk10k.csv"
 HAM10000_IDS = ("ISIC_0024306", "ISIC_0034320")  # first and last; all ids between are HAM10000's too

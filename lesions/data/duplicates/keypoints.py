@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class Keypoints:
     pixels: NDArray[np.uint8]  # of all images in gray at half the size, one after the other
     shapes: NDArray[np.int64]  # (images, 2), rows and columns of these
     offsets: NDArray[np.int64]  # where in `pixels` each image begins
+    contents: list[bytes]  # a hash of each image as it came, in gray; b"" for one of a single color
 
     def of(self, image: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Points and descriptors of one image."""
@@ -48,6 +50,7 @@ class _Described(NamedTuple):
     points: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
     half: NDArray[np.uint8]
+    content: bytes
 
 
 def find_keypoints(paths: Sequence[Path], processes: int) -> Keypoints:
@@ -59,7 +62,7 @@ def find_keypoints(paths: Sequence[Path], processes: int) -> Keypoints:
         else:
             found.append(image)
     faults.raise_if_any(ADVICE)
-    points, descriptors, halves = zip(*found, strict=True)
+    points, descriptors, halves, contents = zip(*found, strict=True)
     return Keypoints(
         np.concatenate(points),
         np.concatenate(descriptors),
@@ -67,13 +70,16 @@ def find_keypoints(paths: Sequence[Path], processes: int) -> Keypoints:
         np.concatenate([half.ravel() for half in halves]),
         np.array([half.shape for half in halves]),
         np.cumsum([0, *(half.size for half in halves)]),
+        list(contents),
     )
 
 
 def _describe(path: Path) -> _Described:
-    """Points, RootSIFT descriptors (Arandjelovic and Zisserman 2012) and half-size gray of one image."""
+    """Points, RootSIFT descriptors (Arandjelovic and Zisserman 2012), half-size gray and content of one image."""
     cv2.setNumThreads(1)
     image = decode(path).convert("L")
+    lowest, highest = image.getextrema()
+    content = b"" if lowest == highest else hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
     scale = min(SIDE / min(image.size), LONGEST / max(image.size))
     size = max(2, round(image.width * scale)), max(2, round(image.height * scale))
     gray = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
@@ -83,10 +89,10 @@ def _describe(path: Path) -> _Described:
     detector = cv2.SIFT_create(nfeatures=KEYPOINTS, contrastThreshold=0.015, edgeThreshold=12)
     keypoints, descriptors = detector.detectAndCompute(gray, skin)
     if descriptors is None:
-        return _Described(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), half)
+        return _Described(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), half, content)
     root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6))
     points = np.array([keypoint.pt for keypoint in keypoints], np.float32)
-    return _Described(points, (root * 512).clip(0, 255).astype(np.uint8), half)
+    return _Described(points, (root * 512).clip(0, 255).astype(np.uint8), half, content)
 
 
 def unit_vectors(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lesions.data.exploration.reading import Reading, by_frequency, percent
-from lesions.data.metadata import TEXT_COLUMNS
 from lesions.diagnoses import name_and_code, name_of
+from lesions.ground_truth import TEXT_COLUMNS
 from lesions.output.plain_text import clipped
 from lesions.plotting import save_figure, styled
 

@@ -12,7 +12,7 @@ from typing import Any
 from lesions.data.left_out import LeftOut
 from lesions.data.options import ARCHIVES, HUB, SAMPLE
 from lesions.data.sources import sample
-from lesions.data.table_files import Columns, find_metadata, is_archive_table
+from lesions.data.table_files import METADATA, Columns, find_metadata, is_archive_table
 from lesions.diagnoses import CODES
 from lesions.faults import InputError
 from lesions.hub import public_name
@@ -100,7 +100,9 @@ def open_source(
     elif is_archive_table(table):
         yield Source(folder, [table], columns, CODES, title, mixed=True)
     else:
-        yield Source(folder, [table], columns, CODES, "HAM10000")
+        # Others take over its columns for data of their own, which are not under its license.
+        ham10000 = table.name.lower().startswith(Path(METADATA).stem.lower())
+        yield Source(folder, [table], columns, CODES, "HAM10000" if ham10000 else title)
 
 
 def _archive(name: str, cache: Path) -> Path:
