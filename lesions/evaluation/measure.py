@@ -127,6 +127,7 @@ def _measure(about: dict[str, Any], subject: Subject, output: Path, options: Mea
     report["unfamiliar"] = measure_unfamiliar(record.get("familiarity"), subject.predictor, subject.answers, measured)
     report |= _measure_more(subject, output, options)
     subject.predictor.check_unchanged()
+    (output / METRICS_FILE).unlink(missing_ok=True)  # it would stand beside other predictions if this ended here
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
     write_ground_truth(output / "ground_truth.csv", measured.rows, [measured.labels[n] for n in measured.truth])
     save_figures(output, report, measured)

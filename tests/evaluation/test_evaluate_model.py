@@ -231,6 +231,19 @@ def test_one_image_gets_an_answer_that_a_person_can_read(
     assert "x.jpg does not exist" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
 
 
+def test_an_evaluation_that_is_stopped_leaves_no_metrics_of_an_earlier_one(
+    copy: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lesions.evaluation.measure.save_figures", stop)
+    assert (copy / "evaluation" / "metrics.json").exists()
+    in_process("evaluate_model.py", "--model", copy, "--dataset", sample, "--split", "test", check=130)
+    assert (copy / "evaluation" / "predictions.csv").exists()
+    assert not (copy / "evaluation" / "metrics.json").exists()
+
+
 def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictions: pd.DataFrame, test_rows) -> None:
     """Test-time augmentation, lesions, changed images and maps: in metrics.json, on the page, in the card."""
     shutil.rmtree(copy / "evaluation")
