@@ -99,7 +99,7 @@ def read_ground_truth(path: Path, labels: Sequence[str], images: Sequence[str]) 
         said = pd.Series([wrong.get(line, "no 1") for line in table.index], table.index)
     else:
         raise InputError(f"the ground truth {path} has the columns {in_short(table)}; it needs {needed}")
-    names = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "skin_tone", "age", "lesion_id")}
+    names = {name: name for name in (*TEXT_COLUMNS, "skin_tone", "age", "lesion_id")}
     about = stated_columns(table.drop(columns=list(columns.values())), names)
     table = pd.DataFrame({"image": _named_as(images, table["image"]), **about, "dx": dx, "said": said})
     faults, known = Faults(), table[table["image"].isin(images)]
@@ -189,12 +189,13 @@ def _read_table(path: Path, what: str, needed: str) -> pd.DataFrame:
     return rows.set_axis(names, axis=1)
 
 
-def stated_columns(table: pd.DataFrame, names: Mapping[str, Sequence[str]]) -> dict[str, pd.Series]:
-    """What `table` (of strings) says of the `names`, each under any of its spellings, in any case; the first that says
-    something counts, and "" is what nobody knows. A name that the table has no column for is left out."""
+def stated_columns(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, pd.Series]:
+    """What `table` (of strings) says of the `names`, each in the column given for it or under its other usual names, in
+    any case; the first that says something counts, and "" is what nobody knows. A name without a column is left out."""
     cases = {column.lower(): column for column in table}
     known = {}
-    for name, spellings in names.items():
+    for name, given in names.items():
+        spellings = (given, *OTHER_NAMES.get(name, []))
         columns = (one if one in table else cases.get(one.lower()) for one in spellings)
         if stated := [table[column].str.strip() for column in columns if column]:
             said = pd.Series("", index=table.index)

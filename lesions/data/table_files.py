@@ -13,7 +13,6 @@ from lesions.data.isic_archive import diagnoses_of, is_archive_form
 from lesions.diagnoses import is_malignant
 from lesions.faults import Faults, InputError
 from lesions.ground_truth import (
-    OTHER_NAMES,
     PATIENT,
     TEXT_COLUMNS,
     marked_column,
@@ -117,9 +116,9 @@ def _read_file(path: Path, columns: Columns, faults: Faults) -> TableFile:
         wrong = (f"{line}: {cells}" for line, cells in wrong_marks(table, marks).items())
         faults.add(f"one-hot cell of {path.name} that is not 0 or 1, or one of several 1s, in line", *wrong)
         known["dx"] = marked_column(table, marks).str.lower().fillna("")
-    others = {name: [name, *OTHER_NAMES.get(name, [])] for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
-    others[PATIENT] = [PATIENT if columns.group == Columns.group else columns.group]
-    known |= stated_columns(table, {"lesion_id": [Columns.group], **others})
+    others = {name: name for name in (*TEXT_COLUMNS, "age", *EXTRA_COLUMNS, "image_type")}
+    others[PATIENT] = PATIENT if columns.group == Columns.group else columns.group
+    known |= stated_columns(table, {"lesion_id": Columns.group, **others})
     rows = pd.DataFrame(known, index=table.index, dtype=str)
     for name in rows:  # a cell whose quote is not closed swallows the lines up to the next quote
         lines = rows.index[rows[name].str.contains("[\r\n]")]
