@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import command
+from in_process import in_process
 
 from lesions.evaluation.comparison import mcnemar, paired_differences
 from lesions.metrics.measured import Measured
@@ -58,7 +58,7 @@ def runs(run: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_the_command_writes_a_table(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    done = command("evaluate_model.py", "--compare", *runs, "--output", tmp_path / "out")
+    done = in_process("evaluate_model.py", "--compare", *runs, "--output", tmp_path / "out")
     comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert (tmp_path / "out" / "comparison.md").read_text() in done.stdout
     (second,) = comparison["compared"]
@@ -76,7 +76,7 @@ def test_runs_that_differ_in_their_seed_show_their_spread(runs: tuple[Path, Path
 
     def compare(**changed: object) -> dict:
         path.write_text(json.dumps({**record, "settings": {**record["settings"], **changed}}))
-        command("evaluate_model.py", "--compare", *runs, "--output", tmp_path / "out")
+        in_process("evaluate_model.py", "--compare", *runs, "--output", tmp_path / "out")
         return json.loads((tmp_path / "out" / "comparison.json").read_text())
 
     assert "seeds" not in compare(seed=2, learning_rate=1)  # another recipe
@@ -97,7 +97,7 @@ def test_runs_that_differ_in_their_seed_show_their_spread(runs: tuple[Path, Path
 
 def test_refuses_what_was_measured_on_other_data(runs: tuple[Path, Path], tmp_path: Path) -> None:
     def error(*others: Path) -> str:
-        done = command("evaluate_model.py", "--compare", runs[0], *others, "--output", tmp_path / "out", check=2)
+        done = in_process("evaluate_model.py", "--compare", runs[0], *others, "--output", tmp_path / "out", check=2)
         assert not (tmp_path / "out").exists()
         return done.stderr
 
@@ -118,5 +118,5 @@ def test_results_of_other_weights_than_those_beside_them_are_not_compared(
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())
     (copy / "evaluation" / "metrics.json").write_text(json.dumps(report | {"weights_sha256": "0" * 64}))
     comparing = ("evaluate_model.py", "--compare", run, copy, "--output", tmp_path / "out")
-    error = command(*comparing, check=2).stderr
+    error = in_process(*comparing, check=2).stderr
     assert "measured with other weights than lie there now" in error and str(copy) in error

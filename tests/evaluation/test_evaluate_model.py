@@ -13,7 +13,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RELEASE, command, held
+from conftest import RELEASE, held
 from datasets import load_dataset
 from in_process import in_process
 from PIL import Image
@@ -171,7 +171,7 @@ def test_a_folder_of_images_with_ground_truth(
         about = {name: rows[name] for name in ("lesion_id", "dx_type", "age", "sex", "localization")}
         table = truth.rename(columns={"image": "image_id"}).assign(**about)  # as HAM10000's own table
     table.sample(frac=1, random_state=0).to_csv(tmp_path / "truth.csv", index=False)
-    command("evaluate_model.py", "--model", run, "--images", images, "--ground_truth", tmp_path / "truth.csv",
+    in_process("evaluate_model.py", "--model", run, "--images", images, "--ground_truth", tmp_path / "truth.csv",
             "--output", tmp_path / "out")  # fmt: skip
     written = pd.read_csv(tmp_path / "out" / "predictions.csv", index_col="image")
     assert np.abs(written - predictions.loc[written.index]).to_numpy().max() < 1e-4
@@ -196,7 +196,7 @@ def test_one_answer_for_a_lesion_of_several_diagnoses_is_refused(run: Path, imag
     table = pd.DataFrame({"image_id": test_rows["image_id"], "lesion_id": "patient 1", "dx": diagnoses})
     table.to_csv(tmp_path / "truth.csv", index=False)
     arguments = ("--images", images, "--ground_truth", tmp_path / "truth.csv", "--by_lesion", "true")
-    done = command("evaluate_model.py", "--model", run, *arguments, "--output", tmp_path / "out", check=2)
+    done = in_process("evaluate_model.py", "--model", run, *arguments, "--output", tmp_path / "out", check=2)
     assert "lesion with several diagnoses (1):\n  patient 1\n--by_lesion takes" in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -204,7 +204,7 @@ def test_one_answer_for_a_lesion_of_several_diagnoses_is_refused(run: Path, imag
 def test_a_folder_without_ground_truth_gives_predictions_and_a_table(
     run: Path, images: Path, predictions: pd.DataFrame, tmp_path: Path
 ) -> None:
-    done = command("evaluate_model.py", "--model", run, "--images", images, "--output", tmp_path / "out")
+    done = in_process("evaluate_model.py", "--model", run, "--images", images, "--output", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     for name in (path.stem for path in images.rglob("*.png")):
@@ -216,7 +216,7 @@ def test_one_image_gets_an_answer_that_a_person_can_read(
     run: Path, images: Path, predictions: pd.DataFrame, tmp_path: Path
 ) -> None:
     image = next(images.rglob("*.png"))
-    shown = command("evaluate_model.py", "--model", run, "--images", image).stdout
+    shown = in_process("evaluate_model.py", "--model", run, "--images", image).stdout
     row = predictions.loc[image.stem].sort_values(ascending=False)
     shares = [float(share) for share in re.findall(r"([\d.]+) %(?:  █+)?$", shown, flags=re.MULTILINE)][:7]
     assert shares == pytest.approx(100 * row.to_numpy(), abs=0.06) and "Melanoma " in shown
@@ -226,9 +226,11 @@ def test_one_image_gets_an_answer_that_a_person_can_read(
     ).groups()
     assert float(share) == pytest.approx(together, abs=0.06) and (says == "yes") == (float(share) >= float(threshold))
     assert "not a diagnosis" in shown
-    address = command("evaluate_model.py", "--model", run, "--images", "https://example.org/a.jpg", check=2).stderr
+    address = in_process("evaluate_model.py", "--model", run, "--images", "https://example.org/a.jpg", check=2).stderr
     assert "download the image" in address
-    assert "x.jpg does not exist" in command("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
+    assert (
+        "x.jpg does not exist" in in_process("evaluate_model.py", "--model", run, "--images", "x.jpg", check=2).stderr
+    )
 
 
 def test_an_evaluation_that_is_stopped_leaves_no_metrics_of_an_earlier_one(
@@ -248,7 +250,7 @@ def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictio
     """Test-time augmentation, lesions, changed images and maps: in metrics.json, on the page, in the card."""
     shutil.rmtree(copy / "evaluation")
     options = ("--tta", "flips", "--by_lesion", "--robustness", 20, "--maps")
-    command("evaluate_model.py", "--model", copy, "--dataset", sample, *options)
+    in_process("evaluate_model.py", "--model", copy, "--dataset", sample, *options)
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())
     plain = json.loads((run / "evaluation" / "metrics.json").read_text())
     assert report["metrics"] == plain["metrics"]
@@ -272,7 +274,7 @@ def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictio
     page = (copy / "evaluation" / "report.html").read_text()
     assert len(page) < 5e6 and page.count("data:image/png;base64,") == 6
     assert not re.search(r"(src|href)=.(?!data:)", page) and "url(" not in page  # nothing from a network
-    command("-m", "model_card", copy)
+    in_process("-m", "model_card", copy)
     card = (copy / "README.md").read_text()
     for title in ("Test-time augmentation", "By lesion", "Robustness", "Where it looked"):
         assert f"\n### {title}\n" in card and f"<h2>{title}</h2>" in page
@@ -281,7 +283,7 @@ def test_what_is_measured_besides(run: Path, copy: Path, sample: Path, predictio
 
 def test_bad_input_is_listed_and_nothing_written(run: Path, sample: Path, tmp_path: Path) -> None:
     def error(*arguments: object) -> str:
-        done = command("evaluate_model.py", *arguments, "--output", tmp_path / "out", check=2)
+        done = in_process("evaluate_model.py", *arguments, "--output", tmp_path / "out", check=2)
         assert not (tmp_path / "out").exists()
         return done.stderr
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import command
 from datasets import ClassLabel, Features, load_dataset
 from in_process import in_process
 
@@ -147,4 +146,4 @@ def test_a_model_of_other_labels_is_measured_compared_and_measured_on_what_was_w
     in_process("evaluate_model.py", "--model", copy, *images, "--output", tmp_path / "again")
     again = read_json(tmp_path / "again" / "metrics.json")
     assert again["confusion_matrix"] == before["confusion_matrix"] and again["n_lesions"] == before["n_lesions"]
-    command("-m", "model_card", copy)
+    in_process("-m", "model_card", copy)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import command, held
+from conftest import held
 from datasets import load_dataset
+from in_process import in_process
 from PIL import Image
 
 from lesions.faults import InputError
@@ -45,27 +46,27 @@ def test_the_command_stores_what_training_stored(run: Path, copy: Path, sample: 
     (copy / "training.json").write_text(json.dumps({key: record[key] for key in record if key not in STORED}))
     (copy / FAMILIARITY).unlink()
     shutil.rmtree(copy / "evaluation")
-    command("evaluate_model.py", "--model", copy, "--dataset", sample)  # an old run still evaluates
+    in_process("evaluate_model.py", "--model", copy, "--dataset", sample)  # an old run still evaluates
     report = json.loads((copy / "evaluation" / "metrics.json").read_text())
     assert report["prediction_sets"] == [] and report["unfamiliar"] is None
     assert "rule out" not in (copy / "evaluation" / "report.html").read_text()
 
-    command("-m", "lesions.evaluation.limits", copy, "--dataset", sample)
+    in_process("-m", "lesions.evaluation.limits", copy, "--dataset", sample)
     again = json.loads((copy / "training.json").read_text())
     assert {key: again[key] for key in record} == record
     assert np.array_equal(Familiarity.load(copy).whitening, familiarity.whitening)
-    broken = command("-m", "lesions.evaluation.limits", sample, "--dataset", sample, check=2).stderr
+    broken = in_process("-m", "lesions.evaluation.limits", sample, "--dataset", sample, check=2).stderr
     assert "not a run folder" in broken
     limits = ("-m", "lesions.evaluation.limits", copy, "--dataset", sample)
-    assert "--batch_size must be at least 1" in command(*limits, "--batch_size", 0, check=2).stderr
+    assert "--batch_size must be at least 1" in in_process(*limits, "--batch_size", 0, check=2).stderr
     with held(copy / "training.json"):  # as a training that still runs does
-        assert "another process is writing there" in command(*limits, check=2).stderr
+        assert "another process is writing there" in in_process(*limits, check=2).stderr
     assert json.loads((copy / "training.json").read_text()) == again
-    nowhere = command("-m", "lesions.evaluation.limits", copy / "nowhere", "--dataset", sample, check=2).stderr
+    nowhere = in_process("-m", "lesions.evaluation.limits", copy / "nowhere", "--dataset", sample, check=2).stderr
     assert "not a run folder" in nowhere and not (copy / "nowhere").exists()
     (copy / "training.json").write_text(json.dumps({**again, "weights_sha256": "0" * 64}))
     measuring = ("evaluate_model.py", "--model", copy, "--dataset", sample)
-    assert "is about other weights than those that lie beside it" in command(*measuring, check=2).stderr
+    assert "is about other weights than those that lie beside it" in in_process(*measuring, check=2).stderr
 
 
 def test_metrics_json_and_report_say_how_far_they_hold(run: Path) -> None:
@@ -90,10 +91,10 @@ def test_answers_name_what_cannot_be_ruled_out_and_refuse_noise(run: Path, sampl
         row["image"].save(tmp_path / f"lesion{number}.png")
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
-    lines = command("evaluate_model.py", "--model", run, "--images", tmp_path).stdout.splitlines()
+    lines = in_process("evaluate_model.py", "--model", run, "--images", tmp_path).stdout.splitlines()
     table = {line.split()[0]: line for line in lines if line}
     assert "can't rule out" in table["image"] and "unlike the training images" in table["image"]
     assert table["noise"].endswith("don't trust")
     assert sum(table[f"lesion{number}"].endswith("don't trust") for number in range(6)) <= 2
-    shown = command("evaluate_model.py", "--model", run, "--images", tmp_path / "noise.png").stdout
+    shown = in_process("evaluate_model.py", "--model", run, "--images", tmp_path / "noise.png").stdout
     assert "unlike the training images: don't trust this answer" in shown and "Can't rule out: " in shown

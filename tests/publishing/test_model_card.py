@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import command
 from huggingface_hub import ModelCard
+from in_process import in_process
 
 from lesions.metrics.names import METRICS
 from model_card.card import render_card
@@ -201,7 +201,7 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     (copy / "evaluation-clinic").mkdir()
     (copy / "evaluation-clinic" / "metrics.json").write_text(json.dumps(report))
     shutil.copytree(copy / "evaluation", copy.parent / "old" / "evaluation")
-    command("evaluate_model.py", "--compare", copy.parent / "old", copy, "--output", copy / "comparison")
+    in_process("evaluate_model.py", "--compare", copy.parent / "old", copy, "--output", copy / "comparison")
 
     card = render_card(copy)
     assert "| other | clinic 4, train 5 | CC0, A \\| B |" in card and "They also derive from other" in card
@@ -250,9 +250,9 @@ def test_the_snippet_runs_as_printed(run: Path, capsys: pytest.CaptureFixture[st
     ],
 )
 def test_options_that_would_do_nothing_are_refused(options: tuple[str, ...], reason: str, run: Path) -> None:
-    assert reason in command("-m", "model_card", run, "--hub_model_id", "you/x", *options, check=2).stderr
+    assert reason in in_process("-m", "model_card", run, "--hub_model_id", "you/x", *options, check=2).stderr
 
 
 def test_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    assert "is not a run folder" in command("-m", "model_card", tmp_path, check=2).stderr
+    assert "is not a run folder" in in_process("-m", "model_card", tmp_path, check=2).stderr
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import command
 from hub_server import HubServer
+from in_process import in_process
 from safetensors.numpy import load_file, save_file
 
 from lesions.data.sources.sample import draw_lesion
@@ -30,7 +31,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run with its ONNX file, made by the command."""
     folder = tmp_path_factory.mktemp("onnx") / "run"
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
-    assert f"wrote {folder}/onnx/model.onnx" in command("-m", "model_card", folder, "--onnx").stdout
+    assert f"wrote {folder}/onnx/model.onnx" in in_process("-m", "model_card", folder, "--onnx").stdout
     return folder
 
 
@@ -42,7 +43,7 @@ def changed(exported: Path, tmp_path: Path) -> Path:
 
 def test_evaluation_through_onnx_gives_the_same_probabilities(exported: Path, sample: Path, tmp_path: Path) -> None:
     options = ("--model", exported, "--dataset", sample, "--output", tmp_path / "out")
-    command("evaluate_model.py", *options, "--backend", "onnx")
+    in_process("evaluate_model.py", *options, "--backend", "onnx")
     expected, images = read_predictions(exported / "evaluation" / "predictions.csv", CODES)
     found, same = read_predictions(tmp_path / "out" / "predictions.csv", CODES)
     assert same == images and len(images) > 100

@@ -16,6 +16,7 @@ from conftest import RELEASE, command
 from datasets import load_dataset
 from hub_server import READ_ONLY_TOKEN, HubServer, Repository
 from huggingface_hub import parse_eval_result_entries
+from in_process import in_process
 from stand_in import StandIn
 
 from lesions.faults import InputError
@@ -156,16 +157,16 @@ def test_a_folder_of_what_a_push_would_send(
 ) -> None:
     push(run, hub_environment)
     folder = tmp_path / "release"
-    command("-m", "model_card", run, "--export", folder)
+    in_process("-m", "model_card", run, "--export", folder)
     sent, written = hub.repositories["you/lesions"].files, contents(folder)
     assert set(written) == set(sent)
     assert all(written[name] == sent[name] for name in sent if name != "README.md")
     assert f'model="{folder.as_posix()}"'.encode() in written["README.md"]
-    assert "exists already" in command("-m", "model_card", run, "--export", folder, check=2).stderr
+    assert "exists already" in in_process("-m", "model_card", run, "--export", folder, check=2).stderr
 
     shutil.copy(run / "training_curves.png", run / "evaluation" / "examples.png")
     named = ("--hub_model_id", "you/lesions", "--publish_examples")
-    command("-m", "model_card", run, "--export", tmp_path / "named", *named)
+    in_process("-m", "model_card", run, "--export", tmp_path / "named", *named)
     written = contents(tmp_path / "named")
     assert set(written) == {*sent, "evaluation/examples.png"} and b'model="you/lesions"' in written["README.md"]
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import RELEASE, ROOT, command
 from hub_server import READ_ONLY_TOKEN, HubServer
+from in_process import in_process
 from other_model import EIGHT, save_model_of_other_classes
 
 pytest.importorskip("onnxscript", reason="requirements-onnx.txt is not installed")
@@ -29,7 +30,7 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(eight: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("space") / "page"
-    command("-m", "space", eight, "--output", folder)
+    in_process("-m", "space", eight, "--output", folder)
     return folder
 
 
@@ -92,17 +93,17 @@ def test_bad_models_and_places_are_refused(eight: Path, tmp_path: Path) -> None:
     shutil.copytree(eight, tmp_path / "model")
     file = tmp_path / "model" / "preprocessor_config.json"
     file.write_text(json.dumps(read(file) | {"resample": 0, "do_normalize": False}))
-    error = command("-m", "space", tmp_path / "model", "--output", tmp_path / "page", check=2).stderr
+    error = in_process("-m", "space", tmp_path / "model", "--output", tmp_path / "page", check=2).stderr
     assert "do_normalize, resample nearest" in error and not (tmp_path / "page").exists()
     for resample, reason in ((99, "resample 99 is not the number of a filter"), ("x", "resample 'x' is not")):
         file.write_text(json.dumps(read(eight / file.name) | {"resample": resample}))
-        error = command("-m", "space", tmp_path / "model", "--output", tmp_path / "page", check=2).stderr
+        error = in_process("-m", "space", tmp_path / "model", "--output", tmp_path / "page", check=2).stderr
         assert reason in error and not (tmp_path / "page").exists()
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "notes.txt").write_text("mine")
-    error = command("-m", "space", eight, "--output", tmp_path / "page", check=2).stderr
+    error = in_process("-m", "space", eight, "--output", tmp_path / "page", check=2).stderr
     assert "files that this program did not write" in error and (tmp_path / "page" / "notes.txt").exists()
-    assert "no config.json" in command("-m", "space", tmp_path, "--output", tmp_path / "page", check=2).stderr
+    assert "no config.json" in in_process("-m", "space", tmp_path, "--output", tmp_path / "page", check=2).stderr
 
 
 def test_a_space_is_created_updated_and_left_alone(

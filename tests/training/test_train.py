@@ -274,5 +274,5 @@ def test_other_diagnoses_and_an_external_test_set_go_the_whole_way(tmp_path: Pat
         .read_text()
         .startswith("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC,SCC")
     )
-    command("-m", "model_card", output)
+    in_process("-m", "model_card", output)
     assert "scc" in (output / "README.md").read_text()
