@@ -30,9 +30,8 @@ interface Preprocessing {
   height: number;
   filter: string;
   crop: { width: number; height: number } | null;
-  scale: number;
-  mean: number[];
-  std: number[];
+  /** the normalized value of each of the 256 levels of red, green and blue */
+  levels: number[][];
 }
 
 interface MeasuredOn {
