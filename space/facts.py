@@ -1,4 +1,4 @@
-"""What the page says about the model: `model.json`, made of the run's own files. `types.d.ts` describes its form."""
+"""What the page says about the model: `model-HASH.json`, made of the run's own files; `types.d.ts` has its form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")  # that the page 
 
 
 def model_facts(run: Path, link: str | None) -> dict[str, Any]:
-    """The content of model.json. Raises InputError if the page can't prepare images as the processor does."""
+    """The content of model-HASH.json. Raises InputError if the page can't prepare images as the processor does."""
     labels = read_labels(run)
     record = read_training(run, labels)
     report = next((read_metrics(one) for one in evaluations(run) if one.name == EVALUATION), None)

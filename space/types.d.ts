@@ -1,6 +1,6 @@
 // The shapes of what the build writes and the page reads.
 
-/** `model.json`: everything that the page says about the model. */
+/** `model-HASH.json`: everything that the page says about the model. */
 interface ModelFacts {
   name: string;
   link: string | null;
@@ -66,12 +66,13 @@ interface OperatingPoint {
   } | null;
 }
 
-/** `files.json`: what there is to fetch. `version` changes with the content of any file. */
+/** `files.json`: what there is to fetch. `version` changes with the content of any file, a path with that of its own. */
 interface Files {
   version: string;
   page: string[];
   runtime: { script: LargeFile; wasm: LargeFile };
   model: LargeFile;
+  facts: LargeFile;
   samples: LargeFile[];
 }
 

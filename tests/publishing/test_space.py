@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -45,7 +46,7 @@ def read(path: Path) -> Any:
 
 
 def test_a_model_of_other_classes_without_measurements(page: Path) -> None:
-    facts = read(page / "model.json")
+    facts = read(page / read(page / "files.json")["facts"]["path"])
     assert [label["code"] for label in facts["labels"]] == list(EIGHT)
     assert all(label["malignant"] is None for label in facts["labels"])  # of some it is unknown
     levels = facts["preprocessing"].pop("levels")
@@ -61,8 +62,9 @@ def test_a_model_of_other_classes_without_measurements(page: Path) -> None:
 def test_lists_all_files_with_their_sizes(page: Path) -> None:
     files = read(page / "files.json")
     large = [files["runtime"]["script"], files["runtime"]["wasm"], files["model"], *files["samples"]]
-    for entry in large:
-        assert (page / entry["path"]).stat().st_size == entry["bytes"] > 0
+    for entry in (*large, files["facts"]):
+        content = (page / entry["path"]).read_bytes()
+        assert len(content) == entry["bytes"] and hashlib.sha256(content).hexdigest()[:12] in entry["path"]
     assert all((page / name).exists() for name in files["page"])
     listed = {*files["page"], *(entry["path"] for entry in large)}
     notices = {"runtime/LICENSE", "runtime/ThirdPartyNotices.txt"}
@@ -71,7 +73,7 @@ def test_lists_all_files_with_their_sizes(page: Path) -> None:
     } | notices
     sources = ROOT / "space" / "page"
     assert (page / "main.js").read_bytes() == (sources / "main.js").read_bytes()  # served as it is written
-    session = onnxruntime.InferenceSession(gzip.decompress((page / "model.onnx.gz").read_bytes()))
+    session = onnxruntime.InferenceSession(gzip.decompress((page / files["model"]["path"]).read_bytes()))
     assert session.run(["logits"], {"pixel_values": np.zeros((1, 3, 64, 64), np.float32)})[0].shape == (1, 8)
 
 
@@ -157,6 +159,10 @@ def test_what_the_page_does_not_do_is_refused(kind: str, options: dict[str, Any]
         preprocessing(load_processor(tmp_path))
 
 
+def named_facts(files: dict[str, bytes]) -> str:
+    return json.loads(files["files.json"])["facts"]["path"]
+
+
 def test_a_space_is_created_updated_and_left_alone(
     eight: Path, page: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
@@ -165,10 +171,11 @@ def test_a_space_is_created_updated_and_left_alone(
     assert f"published at {hub.url}/spaces/you/lesions" in done.stdout
     space = hub.repositories["you/lesions"]
     built = {path.relative_to(page).as_posix(): path.read_bytes() for path in page.rglob("*") if path.is_file()}
-    assert space.sdk == "static" and set(space.files) == {*built, "README.md"}
-    different = {name for name in built if space.files[name] != built[name]}
-    assert different == {"model.json", "files.json"}  # which name the model, and the version
-    facts = json.loads(space.files["model.json"])
+    assert space.sdk == "static"
+    expected = {*built, "README.md", named_facts(space.files)} - {named_facts(built)}
+    assert set(space.files) == expected
+    assert {name for name in built if space.files.get(name) != built[name]} == {named_facts(built), "files.json"}
+    facts = json.loads(space.files[named_facts(space.files)])  # which names the model
     assert facts["link"] == f"{hub.url}/you/fruits" and facts["name"] == "fruits"
     _, metadata, text = space.files["README.md"].decode().split("---\n")
     about = yaml.safe_load(metadata)
@@ -182,7 +189,7 @@ def test_a_space_is_created_updated_and_left_alone(
     assert len(space.commits) == commits  # nothing has changed
     space.files["old.js"] = b"of an earlier version"
     command(*arguments, **hub_environment)
-    assert set(space.files) == {*built, "README.md"} and len(space.commits) == commits + 1
+    assert set(space.files) == expected and len(space.commits) == commits + 1
 
 
 def test_without_write_access_there_is_one_clear_error(
