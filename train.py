@@ -140,8 +140,7 @@ def build_trainer(
     counts = count_labels(dataset["train"]["label"], labels)
     weights = class_weights(options.class_weights or "none", counts)
 
-    processor = load_processor(folder)
-    see_whole_image(processor)
+    processor = see_whole_image(load_processor(folder))
     model = load_for_training(folder, labels, options.from_scratch, options.new_head)
     if options.side:
         take_images_of(options.side, model, processor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import shutil
 import subprocess
 from io import BytesIO
@@ -24,7 +25,7 @@ RUNTIME = HERE / "node_modules" / "onnxruntime-web" / "dist"
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 OWN = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file())
 # All that a build writes, and the README.md of a Space.
-PAGE_FILES = (*OWN, "model.json", "files.json", "model.onnx.gz", "runtime/*", "samples/*.jpg", "README.md")
+PAGE_FILES = (*OWN, "files.json", "model*.json", "model*.onnx.gz", "runtime/*", "samples/*.jpg", "README.md")
 SAMPLES = {"nv": 12, "mel": 3, "bcc": 5, "vasc": 2}  # drawn diagnosis: number of the drawing
 SAMPLE_ZOOM = 4  # of the built-in sample's images
 
@@ -43,8 +44,7 @@ def build_page(run: Path, output: Path, link: str | None = None) -> Path:
     model = check_export(run).read_bytes() if (run / ONNX_FILE).is_file() else exported(run)
     with whole_folder(output, PAGE_FILES) as partial:
         shutil.copytree(PAGE, partial, dirs_exist_ok=True)
-        write_json(partial / "model.json", facts)
-        write_json(partial / "files.json", write_files(partial, model))
+        write_json(partial / "files.json", write_files(partial, model, facts))
     return output
 
 
@@ -60,25 +60,32 @@ def fetch_runtime() -> None:
         raise InputError(f"`{' '.join(command)}` in {HERE} failed: {done.stderr.strip()}")
 
 
-def write_files(folder: Path, model: bytes) -> dict[str, Any]:
-    """Writes runtime, model and samples into `folder`; returns the content of files.json: all that the page fetches."""
+def write_files(folder: Path, model: bytes, facts: dict[str, Any]) -> dict[str, Any]:
+    """Writes runtime, model, facts and samples into `folder`; returns the content of files.json: all that the page
+    fetches."""
     import onnxruntime
 
+    (folder / "runtime").mkdir()
     for name in ("LICENSE", "ThirdPartyNotices.txt"):  # the npm package has none, Python's of the same project does
-        write(folder, f"runtime/{name}", Path(onnxruntime.__file__).with_name(name).read_bytes())
-    files = {
+        shutil.copyfile(Path(onnxruntime.__file__).with_name(name), folder / "runtime" / name)
+    files: dict[str, Any] = {
         "runtime": {
             "script": write(folder, f"runtime/{SCRIPT}", (RUNTIME / SCRIPT).read_bytes()),
             "wasm": write(folder, f"runtime/{WASM}.gz", gzip.compress((RUNTIME / WASM).read_bytes(), mtime=0)),
         },
         "model": write(folder, "model.onnx.gz", gzip.compress(model, mtime=0)),
+        "facts": write(folder, "model.json", json.dumps(facts, allow_nan=False).encode()),
         "samples": [draw_sample(folder, dx, number) for dx, number in SAMPLES.items()],
     }
-    return {"version": version_of(folder), "page": ["./", *OWN, "model.json", "files.json"], **files}
+    page = ["./", *OWN, files["facts"]["path"], "files.json"]
+    return {"version": version_of(folder), "page": page, **files}
 
 
 def write(folder: Path, path: str, content: bytes) -> dict[str, Any]:
-    """Writes a file and returns its entry in files.json."""
+    """Writes a file and returns its entry in files.json. Its name holds a hash of its content: whatever a browser, a
+    proxy or a half-finished upload gives for it, it is the file that files.json means."""
+    stem, dot, suffix = path.partition(".")
+    path = f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}{dot}{suffix}"
     (folder / path).parent.mkdir(exist_ok=True)
     (folder / path).write_bytes(content)
     return {"path": path, "bytes": len(content)}

@@ -1,7 +1,8 @@
-"""What the page says about the model: `model.json`, made of the run's own files. `types.d.ts` describes its form."""
+"""What the page says about the model: `model-HASH.json`, made of the run's own files; `types.d.ts` has its form."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lesions.diagnoses import malignant_among, name_of
 from lesions.faults import InputError
 from lesions.metrics.names import METRICS
 from lesions.metrics.targets import score_of
+from lesions.model.inputs import levels_of, noise, resize
 from lesions.model.loading import load_processor
 from lesions.model.resolution import image_side
 from lesions.report.console import SHOWN_LEVEL, shown_point
@@ -25,7 +27,7 @@ FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")  # that the page 
 
 
 def model_facts(run: Path, link: str | None) -> dict[str, Any]:
-    """The content of model.json. Raises InputError if the page can't prepare images as the processor does."""
+    """The content of model-HASH.json. Raises InputError if the page can't prepare images as the processor does."""
     labels = read_labels(run)
     record = read_training(run, labels)
     report = next((read_metrics(one) for one in evaluations(run) if one.name == EVALUATION), None)
@@ -68,25 +70,31 @@ def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
 
     Raises InputError if the processor does something that the page does not.
     """
-    side = image_side(processor)
-    resized = processor.size
-    names = {filter.value: filter.name.lower() for filter in Image.Resampling}
-    name = next((name for value, name in names.items() if value == processor.resample), str(processor.resample))
-    wanted = {"do_resize": True, "do_rescale": True, "do_normalize": True}
-    other = [option for option, value in wanted.items() if getattr(processor, option) is not value]
-    other += [f"resample {name}"] if name not in FILTERS else []
-    other += ["a size that is not width and height"] if not (resized.height and resized.width) else []
+    side, resized = image_side(processor), processor.size
+    crop = getattr(processor, "do_center_crop", False)
+    name = Image.Resampling(processor.resample).name.lower()
+    other = [] if name in FILTERS else [f"resample {name}"]
+    if not (resized.height and resized.width):
+        other.append("a size that is not width and height")
+    if not other and not all(map(partial(_is_alike, processor, resized, side), noise(side))):
+        other.append("more than to resize an image, and to crop its middle")
     if other:
         raise InputError(f"the page can't prepare images as this model's processor does: {', '.join(other)}")
     return {
         "width": resized.width,
         "height": resized.height,
         "filter": name,
-        "crop": {"width": side, "height": side} if getattr(processor, "do_center_crop", False) else None,
-        "scale": processor.rescale_factor,
-        "mean": list(processor.image_mean),
-        "std": list(processor.image_std),
+        "crop": {"width": side, "height": side} if crop else None,
+        "levels": levels_of(processor).T.tolist(),
     }
+
+
+def _is_alike(processor: BaseImageProcessor, size: Any, side: int, image: Image.Image) -> bool:
+    """Whether the processor gives the pixels that the page would, of `size` and cropped to `side`."""
+    page = np.asarray(image.resize((size.width, size.height), processor.resample))
+    top, left = (size.height - side) // 2, (size.width - side) // 2
+    page = page[max(top, 0) :, max(left, 0) :][:side, :side]
+    return np.array_equal(page, resize(image, processor))
 
 
 def trained_on(record: dict[str, Any]) -> dict[str, Any]:

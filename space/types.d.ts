@@ -1,6 +1,6 @@
 // The shapes of what the build writes and the page reads.
 
-/** `model.json`: everything that the page says about the model. */
+/** `model-HASH.json`: everything that the page says about the model. */
 interface ModelFacts {
   name: string;
   link: string | null;
@@ -30,9 +30,8 @@ interface Preprocessing {
   height: number;
   filter: string;
   crop: { width: number; height: number } | null;
-  scale: number;
-  mean: number[];
-  std: number[];
+  /** the normalized value of each of the 256 levels of red, green and blue */
+  levels: number[][];
 }
 
 interface MeasuredOn {
@@ -67,12 +66,13 @@ interface OperatingPoint {
   } | null;
 }
 
-/** `files.json`: what there is to fetch. `version` changes with the content of any file. */
+/** `files.json`: what there is to fetch. `version` changes with the content of any file, a path with that of its own. */
 interface Files {
   version: string;
   page: string[];
   runtime: { script: LargeFile; wasm: LargeFile };
   model: LargeFile;
+  facts: LargeFile;
   samples: LargeFile[];
 }
 

@@ -11,6 +11,7 @@ import psutil
 import torch
 from datasets import Dataset as Rows
 from numpy.typing import NDArray
+from PIL import Image
 from torch.utils.data import Dataset
 from transformers.image_processing_utils import BaseImageProcessor
 
@@ -71,18 +72,24 @@ class LesionImages(Dataset):
             return kept["pixels"], int(kept["label"])
         try:
             row = self.rows[index]
-            options = {"do_rescale": False, "do_normalize": False, "return_tensors": "np"}
-            resized = self.processor(row["image"].convert("RGB"), **options)["pixel_values"][0]
+            pixels = resize(row["image"], self.processor)
         except Exception as error:  # Pillow, numpy and datasets raise errors of every type
             ids = self.rows.select_columns("image_id") if isinstance(self.rows, Rows) else []
             name = ids[index]["image_id"] if len(ids) else f"number {index}"
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"the image {name} can't be read ({reason}); make the data set again") from error
-        pixels = cv2.merge(list(resized))  # channels last
         if self.kept is not None:
             self.kept[index] = (0, row["label"], pixels)
             self.kept[index]["whole"] = 1  # last: another worker may read this row at any moment
         return pixels, row["label"]
+
+
+def resize(image: Image.Image, processor: BaseImageProcessor) -> NDArray[np.uint8]:
+    """Pixels (side, side, 3) of the image as the processor resizes and crops it, not yet normalized."""
+    options = {"do_rescale": False, "do_normalize": False, "return_tensors": "np"}
+    if hasattr(processor, "include_top"):  # EfficientNet's normalizes a second time for it
+        options["include_top"] = False
+    return cv2.merge(list(processor(image.convert("RGB"), **options)["pixel_values"][0]))  # channels last
 
 
 def levels_of(processor: BaseImageProcessor) -> NDArray[np.float32]:
@@ -91,6 +98,25 @@ def levels_of(processor: BaseImageProcessor) -> NDArray[np.float32]:
     options = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_last"}
     values = processor(ramp, return_tensors="np", **options)["pixel_values"][0]  # (3, 1, 256)
     return np.ascontiguousarray(values[:, 0].T.astype(np.float32))
+
+
+def check_steps(processor: BaseImageProcessor) -> None:
+    """Raises ValueError unless the processor's values are those of `resize` and `levels_of`, which stand for it."""
+    for image in noise(image_side(processor)):
+        expected = processor(image, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
+        pixels = resize(image, processor)
+        if pixels.dtype != np.uint8 or not np.allclose(
+            cv2.LUT(pixels, levels_of(processor)[None]), expected, 1e-5, 1e-5
+        ):
+            raise ValueError(
+                f"{type(processor).__name__} does not resize and crop first, and then normalize each color"
+            )
+
+
+def noise(side: int) -> list[Image.Image]:
+    """Two images that show how a processor prepares them: a large one and a small one, of other shapes than `side`."""
+    random, sizes = np.random.default_rng(0), ((2 * side, 3 * side + 1), (side // 2 + 9, side // 3 + 9))
+    return [Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
 
 
 def _keep(count: int, side: int) -> NDArray[np.void] | None:

@@ -19,6 +19,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
 from lesions.model.folder import LARGEST, check_processor_files, check_weights, left_over, plain_config
+from lesions.model.inputs import check_steps
 from lesions.model.resolution import image_side
 from lesions.output.places import check_utf8
 from lesions.output.plain_text import in_short
@@ -82,6 +83,7 @@ def load_processor(folder: Path) -> BaseImageProcessor:
                 f"{path} turns an image into values of the shape {values.shape}, which must be (3, {side}, {side}), or "
                 "not all finite numbers"
             )
+        check_steps(processor)
         return processor
 
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, ViTImageProcessorPil
 from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.faults import InputError
 
+LEVELS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")  # what normalizes a processor
 
-def see_whole_image(processor: BaseImageProcessor) -> None:
-    """Removes the center crop, so that the model sees the whole frame, squashed to its square.
+
+def see_whole_image(processor: BaseImageProcessor) -> BaseImageProcessor:
+    """The processor without its center crop, so that the model sees the whole frame, squashed to its square.
 
     ImageNet's preprocessing crops an eighth off each side, and with it the edge of large lesions.
     """
+    side = image_side(processor)
+    if getattr(processor, "crop_pct", None):  # of ConvNeXt and ResNet, which crop while they resize
+        kept = {name: getattr(processor, name) for name in LEVELS}
+        return ViTImageProcessorPil(size={"height": side, "width": side}, resample=processor.resample, **kept)
     if getattr(processor, "do_center_crop", False):
         processor.size, processor.do_center_crop = processor.crop_size, False
+    return processor
 
 
 def image_side(processor: BaseImageProcessor) -> int:
     """Side in pixels of the square image that the model sees."""
     size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
-    if size.height != size.width or not size.height:
-        raise InputError(f"the model's preprocessing must give square images, not {size.width} x {size.height}")
-    return size.height
+    height, width = size.height or size.shortest_edge, size.width or size.shortest_edge
+    if height != width or not height:
+        raise InputError(f"the model's preprocessing must give square images, not {width} x {height}")
+    return height
 
 
 def size_options(model: PreTrainedModel, side: int) -> dict[str, bool]:

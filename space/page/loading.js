@@ -34,7 +34,7 @@ export class Loader {
 
   /** @returns {Promise<ModelFacts>} */
   async facts() {
-    return (await get("model.json")).json();
+    return (await get(this.#files.facts.path)).json();
   }
 
   /** @returns {Promise<Blob[]>} */

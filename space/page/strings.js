@@ -1,6 +1,6 @@
 /**
  * Every text of the page, in one place: for another language, translate the values. `{name}` is filled in.
- * What the model's own files say (names of diagnoses and metrics, numbers) comes from `model.json`.
+ * What the model's own files say (names of diagnoses and metrics, numbers) comes from `model-HASH.json`.
  */
 
 export const LANGUAGE = "en";

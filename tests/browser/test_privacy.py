@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import command
 from driver import PageServer, Visitor
+from other_model import EIGHT, save_model_of_other_classes
 
 GRACE = 2  # seconds in which a request would have arrived
 
@@ -107,7 +111,7 @@ def test_loading_asks_its_own_server_only_and_for_nothing_twice(browser: Any, se
     context.on("request", lambda request: asked.append(request.url))
     Visitor(context, server.url).wait_until_ready()
     assert asked and all(url.startswith((server.url, "blob:", "data:")) for url in asked)
-    large = [request for request in server.requests if request.endswith((".gz", ".mjs", "samples/nv.jpg"))]
+    large = [request for request in server.requests if request.endswith((".gz", ".mjs")) or "samples/nv-" in request]
     assert len(large) == len(set(large)) == 4
     assert context.cookies() == []
 
@@ -139,13 +143,34 @@ def test_a_new_version_replaces_what_was_kept(browser: Any, site: Path, tmp_path
     visitor.wait_until_ready()
     kept = visitor.page.evaluate("() => caches.keys()")
     assert len(kept) == 1 and " f" in kept[0]
-    assert changing.requests.count("GET /model.onnx.gz") == 2
+    assert changing.requests.count("GET /{path}".format(**json.loads(files.read_text())["model"])) == 2
+    changing.stop()
+
+
+def test_another_model_is_never_mixed_with_what_the_browser_cached(browser: Any, site: Path, tmp_path: Path) -> None:
+    """Files that were old when they were fetched are taken from the HTTP cache for a while, without a question."""
+    shutil.copytree(site, tmp_path / "site")
+    for path in (tmp_path / "site").rglob("*"):
+        os.utime(path, (time.time() - 1e7, time.time() - 1e7))
+    changing = PageServer(tmp_path / "site")
+    context = browser.new_context()
+    visitor = Visitor(context, changing.url)
+    visitor.wait_until_ready()
+    visitor.page.close()
+    other = save_model_of_other_classes(tmp_path / "fruits")
+    command("-m", "space", other, "--output", tmp_path / "page")
+    shutil.rmtree(tmp_path / "site")
+    shutil.copytree(tmp_path / "page", tmp_path / "site")
+    visitor = Visitor(context, changing.url)
+    visitor.wait_until_ready()
+    visitor.page.locator(".sample").first.click()
+    assert set(visitor.next_answer(None)) == set(EIGHT) and not visitor.errors
     changing.stop()
 
 
 def test_a_failed_download_is_told(browser: Any, site: Path, tmp_path: Path) -> None:
     shutil.copytree(site, tmp_path / "site")
-    (tmp_path / "site" / "model.onnx.gz").unlink()
+    next((tmp_path / "site").glob("model-*.onnx.gz")).unlink()
     server = PageServer(tmp_path / "site")
     visitor = Visitor(browser.new_context(), server.url)
     visitor.page.locator("#status", has_text="could not be loaded").wait_for()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from in_process import in_process
 from other_model import save_model_of_other_classes
 from PIL import Image
+from transformers import AutoImageProcessor
 
 from lesions.evaluation.prediction import VIEWS, Predictor, in_batches, one_ahead
+from lesions.faults import InputError
 from lesions.model import loading
+from lesions.model.inputs import LesionImages, noise
 from lesions.model.loading import load_processor
 
 
@@ -53,6 +59,37 @@ def test_the_preprocessing_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
     read, folder = [], save_model_of_other_classes(tmp_path / "model")
     monkeypatch.setattr(loading, "load_processor", lambda folder: read.append(folder) or load_processor(folder))
     assert Predictor(folder).processor.resample == 2 and read == [folder]
+
+
+SQUARE = {"height": 64, "width": 64}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("EfficientNet", {"size": SQUARE, "image_std": [0.4, 0.5, 0.6]}),
+        ("ConvNext", {"size": {"shortest_edge": 64}}),
+        ("ConvNext", {"size": {"shortest_edge": 384}}),
+        ("CLIP", {"size": {"shortest_edge": 64}, "crop_size": SQUARE}),
+        ("MobileViT", {"size": {"shortest_edge": 72}, "crop_size": SQUARE, "do_normalize": True, "image_std": 0.5}),
+    ],
+)
+def test_the_values_are_those_of_any_processor(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    about = {"image_processor_type": f"{kind}ImageProcessor", "image_mean": [0.1, 0.2, 0.3], **options}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(about))
+    expected = AutoImageProcessor.from_pretrained(tmp_path)
+    rows = [{"image": image, "label": 0} for image in noise(64)]
+    for row, found in zip(rows, LesionImages(rows, load_processor(tmp_path)), strict=False):
+        assert np.allclose(
+            found["pixel_values"], expected(row["image"], return_tensors="np")["pixel_values"][0], atol=1e-5
+        )
+
+
+def test_a_processor_of_other_steps_is_refused(tmp_path: Path) -> None:
+    about = {"image_processor_type": "Owlv2ImageProcessor", "size": SQUARE}  # which normalizes before it resizes
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="Owlv2ImageProcessorPil does not resize and crop first"):
+        load_processor(tmp_path)
 
 
 def test_an_error_names_some_of_a_thousand_labels_and_counts_the_others(sample: Path, tmp_path: Path) -> None:

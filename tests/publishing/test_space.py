@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +16,13 @@ from conftest import RELEASE, ROOT, command
 from hub_server import READ_ONLY_TOKEN, HubServer
 from in_process import in_process
 from other_model import EIGHT, save_model_of_other_classes
+from PIL import Image
+from transformers import AutoImageProcessor
+
+from lesions.faults import InputError
+from lesions.model.inputs import noise
+from lesions.model.loading import load_processor
+from space.facts import preprocessing
 
 pytest.importorskip("onnxscript", reason="requirements-onnx.txt is not installed")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -39,13 +47,15 @@ def read(path: Path) -> Any:
 
 
 def test_a_model_of_other_classes_without_measurements(page: Path) -> None:
-    facts = read(page / "model.json")
+    facts = read(page / read(page / "files.json")["facts"]["path"])
     assert [label["code"] for label in facts["labels"]] == list(EIGHT)
     assert all(label["malignant"] is None for label in facts["labels"])  # of some it is unknown
+    levels = facts["preprocessing"].pop("levels")
     assert facts["preprocessing"] == {
         "width": 80, "height": 72, "filter": "bilinear", "crop": {"width": 64, "height": 64},
-        "scale": 1 / 255, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5],
     }  # fmt: skip
+    expected = [(np.arange(256) / 255 - mean) / 0.5 for mean in (0.1, 0.2, 0.3)]
+    np.testing.assert_allclose(levels, expected, atol=1e-6)
     assert facts["points"] == facts["metrics"] == facts["recall"] == facts["calibration"] == []
     assert facts["measured_on"] is facts["trained_on"] is facts["shown_point"] is None
 
@@ -53,8 +63,9 @@ def test_a_model_of_other_classes_without_measurements(page: Path) -> None:
 def test_lists_all_files_with_their_sizes(page: Path) -> None:
     files = read(page / "files.json")
     large = [files["runtime"]["script"], files["runtime"]["wasm"], files["model"], *files["samples"]]
-    for entry in large:
-        assert (page / entry["path"]).stat().st_size == entry["bytes"] > 0
+    for entry in (*large, files["facts"]):
+        content = (page / entry["path"]).read_bytes()
+        assert len(content) == entry["bytes"] and hashlib.sha256(content).hexdigest()[:12] in entry["path"]
     assert all((page / name).exists() for name in files["page"])
     listed = {*files["page"], *(entry["path"] for entry in large)}
     notices = {"runtime/LICENSE", "runtime/ThirdPartyNotices.txt"}
@@ -63,7 +74,7 @@ def test_lists_all_files_with_their_sizes(page: Path) -> None:
     } | notices
     sources = ROOT / "space" / "page"
     assert (page / "main.js").read_bytes() == (sources / "main.js").read_bytes()  # served as it is written
-    session = onnxruntime.InferenceSession(gzip.decompress((page / "model.onnx.gz").read_bytes()))
+    session = onnxruntime.InferenceSession(gzip.decompress((page / files["model"]["path"]).read_bytes()))
     assert session.run(["logits"], {"pixel_values": np.zeros((1, 3, 64, 64), np.float32)})[0].shape == (1, 8)
 
 
@@ -92,9 +103,9 @@ def test_the_released_runs_facts_are_those_of_its_files() -> None:
 def test_bad_models_and_places_are_refused(eight: Path, tmp_path: Path) -> None:
     shutil.copytree(eight, tmp_path / "model")
     file = tmp_path / "model" / "preprocessor_config.json"
-    file.write_text(json.dumps(read(file) | {"resample": 0, "do_normalize": False}))
+    file.write_text(json.dumps(read(file) | {"resample": 0}))
     error = in_process("-m", "space", tmp_path / "model", "--output", tmp_path / "page", check=2).stderr
-    assert "do_normalize, resample nearest" in error and not (tmp_path / "page").exists()
+    assert "processor does: resample nearest" in error and not (tmp_path / "page").exists()
     for resample, reason in ((99, "resample 99 is not the number of a filter"), ("x", "resample 'x' is not")):
         file.write_text(json.dumps(read(eight / file.name) | {"resample": resample}))
         error = in_process("-m", "space", tmp_path / "model", "--output", tmp_path / "page", check=2).stderr
@@ -106,6 +117,53 @@ def test_bad_models_and_places_are_refused(eight: Path, tmp_path: Path) -> None:
     assert "no config.json" in in_process("-m", "space", tmp_path, "--output", tmp_path / "page", check=2).stderr
 
 
+SQUARE = {"height": 64, "width": 64}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("ViT", {"size": SQUARE, "image_mean": 0.4, "image_std": 0.3}),
+        ("ViT", {"size": SQUARE, "do_normalize": False}),
+        ("ViT", {"size": SQUARE, "do_rescale": False}),
+        ("EfficientNet", {"size": SQUARE}),
+        ("EfficientNet", {"size": SQUARE, "rescale_offset": True, "rescale_factor": 1 / 127.5, "include_top": False}),
+    ],
+)
+def test_the_levels_are_those_of_any_processor(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps({"image_processor_type": f"{kind}ImageProcessor", **options})
+    )
+    how = preprocessing(load_processor(tmp_path))
+    image = noise(64)[0]
+    expected = AutoImageProcessor.from_pretrained(tmp_path)(image, return_tensors="np")["pixel_values"][0]
+    resized = np.asarray(image.resize((64, 64), Image.Resampling[how["filter"].upper()]))
+    found = [np.array(how["levels"][channel])[resized[..., channel]] for channel in range(3)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("DeiT", {"size": SQUARE, "crop_size": {"height": 72, "width": 72}}),
+        ("PoolFormer", {"size": SQUARE, "crop_size": SQUARE}),
+        ("MobileViT", {"size": SQUARE, "crop_size": SQUARE, "do_normalize": True, "image_mean": [0.1, 0.2, 0.3]}),
+        ("ConvNext", {"size": {"shortest_edge": 64}}),
+        ("CLIP", {"size": {"shortest_edge": 64}, "crop_size": SQUARE}),
+        ("ViT", {"size": SQUARE, "resample": 0}),
+    ],
+)
+def test_what_the_page_does_not_do_is_refused(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    about = {"image_processor_type": f"{kind}ImageProcessor", "image_std": [0.5] * 3, **options}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="the page can't prepare images as this model's processor does"):
+        preprocessing(load_processor(tmp_path))
+
+
+def named_facts(files: dict[str, bytes]) -> str:
+    return json.loads(files["files.json"])["facts"]["path"]
+
+
 def test_a_space_is_created_updated_and_left_alone(
     eight: Path, page: Path, hub: HubServer, hub_environment: dict[str, str]
 ) -> None:
@@ -114,10 +172,11 @@ def test_a_space_is_created_updated_and_left_alone(
     assert f"published at {hub.url}/spaces/you/lesions" in done.stdout
     space = hub.repositories["you/lesions"]
     built = {path.relative_to(page).as_posix(): path.read_bytes() for path in page.rglob("*") if path.is_file()}
-    assert space.sdk == "static" and set(space.files) == {*built, "README.md"}
-    different = {name for name in built if space.files[name] != built[name]}
-    assert different == {"model.json", "files.json"}  # which name the model, and the version
-    facts = json.loads(space.files["model.json"])
+    assert space.sdk == "static"
+    expected = {*built, "README.md", named_facts(space.files)} - {named_facts(built)}
+    assert set(space.files) == expected
+    assert {name for name in built if space.files.get(name) != built[name]} == {named_facts(built), "files.json"}
+    facts = json.loads(space.files[named_facts(space.files)])  # which names the model
     assert facts["link"] == f"{hub.url}/you/fruits" and facts["name"] == "fruits"
     _, metadata, text = space.files["README.md"].decode().split("---\n")
     about = yaml.safe_load(metadata)
@@ -131,7 +190,7 @@ def test_a_space_is_created_updated_and_left_alone(
     assert len(space.commits) == commits  # nothing has changed
     space.files["old.js"] = b"of an earlier version"
     command(*arguments, **hub_environment)
-    assert set(space.files) == {*built, "README.md"} and len(space.commits) == commits + 1
+    assert set(space.files) == expected and len(space.commits) == commits + 1
 
 
 def test_without_write_access_there_is_one_clear_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -176,10 +177,20 @@ def test_the_first_epochs_take_smaller_images(rows) -> None:
         assert images[0]["pixel_values"].shape == (3, side, side)
 
 
-def test_the_whole_frame_is_seen_where_imagenet_would_crop_it() -> None:
-    processor = load_processor(DEMO)
-    processor.size, processor.crop_size, processor.do_center_crop = {"height": 73, "width": 73}, processor.size, True
-    see_whole_image(processor)
+CROPS = {
+    "DeiT": {"size": {"height": 73, "width": 73}, "crop_size": {"height": 64, "width": 64}},
+    "ConvNext": {"size": {"shortest_edge": 64}, "crop_pct": 0.875},  # as ConvNeXt and ResNet are published
+    "Bit": {"size": {"shortest_edge": 73}, "crop_size": {"height": 64, "width": 64}},
+    "PoolFormer": {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}, "crop_pct": 0.9},
+}
+
+
+@pytest.mark.parametrize("kind", CROPS)
+def test_the_whole_frame_is_seen_where_imagenet_would_crop_it(kind: str, tmp_path: Path) -> None:
+    about = {"image_processor_type": f"{kind}ImageProcessor", "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(about | CROPS[kind]))
+    see_whole_image(load_processor(tmp_path)).save_pretrained(tmp_path)
+    processor = load_processor(tmp_path)
     frame = np.zeros((100, 150, 3), np.uint8)
     frame[:, :15] = frame[:, -15:] = 255  # the outer tenths
     seen = processor(frame, return_tensors="np")["pixel_values"][0]

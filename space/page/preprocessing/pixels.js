@@ -13,28 +13,15 @@ export function prepare(image, box, how) {
   const { width, height } = how.crop ?? how;
   const left = Math.floor((how.width - width) / 2);
   const top = Math.floor((how.height - height) / 2);
-  const levels = how.mean.map((mean, channel) => normalized(how.scale, mean, how.std[channel]));
   const values = new Float32Array(3 * width * height);
   for (let channel = 0, i = 0; channel < 3; channel++) {
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++, i++) {
-        values[i] = levels[channel][resized[((y + top) * how.width + x + left) * 3 + channel]];
+        values[i] = how.levels[channel][resized[((y + top) * how.width + x + left) * 3 + channel]];
       }
     }
   }
   return { values, width, height };
-}
-
-/**
- * The value of each of the 256 levels of a channel, in the float32 steps of the processor.
- *
- * @param {number} scale
- * @param {number} mean
- * @param {number} std
- */
-function normalized(scale, mean, std) {
-  const round = Math.fround;
-  return Float32Array.from({ length: 256 }, (_, level) => round(round(level * scale) - round(mean)) / round(std));
 }
 
 /**
