@@ -22,7 +22,7 @@ class Teacher(nn.Module):
     """A trained classifier that sees the same images as the student, augmentation included.
 
     `normalized_by` is the student's processor: the images come as it normalizes them.
-    Raises InputError if the model in `folder` was trained for other diagnoses.
+    Raises InputError if the model in `folder` was trained for other diagnoses, or with red and blue swapped.
     """
 
     scale: torch.Tensor
@@ -39,6 +39,12 @@ class Teacher(nn.Module):
             raise InputError(
                 f"the teacher in {folder} distinguishes {in_short(own)}; the data set has {in_short(labels)}. "
                 "Give a --teacher of the same diagnoses"
+            )
+        swapped = [getattr(one, "do_flip_channel_order", False) for one in (normalized_by, processor)]
+        if swapped[0] != swapped[1]:
+            raise InputError(
+                f"the teacher in {folder} and the model take red and blue in different orders "
+                "(do_flip_channel_order in preprocessor_config.json). Give a --teacher of the same order"
             )
         self.order = [own.index(name) for name in labels]
         self.side = image_side(processor)

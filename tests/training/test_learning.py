@@ -233,6 +233,9 @@ def test_the_teacher_answers_in_the_order_of_the_students_labels(run: Path, rows
     assert torch.allclose(teacher(large), teacher(shrunk), atol=1e-5)
     with pytest.raises(InputError, match="the teacher in"):
         Teacher(run, ["mel", "nv"], processor)
+    processor.do_flip_channel_order = True  # as MobileViT's
+    with pytest.raises(InputError, match="red and blue in different orders"):
+        Teacher(run, LABELS, processor)
 
 
 def test_a_cnn_can_teach_and_sees_small_images_enlarged(run: Path, tmp_path: Path) -> None:
