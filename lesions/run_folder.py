@@ -112,3 +112,9 @@ def check_split(records: dict[str, dict[str, Any] | None], title: str, fingerpri
 def weights_of(folder: Path) -> str:
     """The sha256 of the weights in `folder`, to which metrics are bound."""
     return sha256_of(sorted(folder.glob(WEIGHTS)))
+
+
+def check_unchanged(folder: Path, weights: str) -> None:
+    """Raises InputError if `folder` holds other weights by now than `weights`, as that of a running training may."""
+    if weights_of(folder) != weights:
+        raise InputError(f"the weights in {folder} changed in the meantime; run the command again")

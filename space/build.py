@@ -17,6 +17,7 @@ from lesions.model.onnx_export import exported
 from lesions.model.onnx_file import ONNX_FILE, check_export, check_packages
 from lesions.output.files import whole_folder, write_json
 from lesions.output.places import check_folder
+from lesions.run_folder import check_unchanged, weights_of
 from space.facts import model_facts
 
 HERE = Path(__file__).parent
@@ -33,15 +34,18 @@ SAMPLE_ZOOM = 4  # of the built-in sample's images
 def build_page(run: Path, output: Path, link: str | None = None) -> Path:
     """Writes the whole page into the folder `output` and returns it. `link` is the model's address, shown on the page.
 
-    Raises InputError if `run` is not a model folder, if `output` holds other files, or if a package or npm is missing.
+    Raises InputError if `run` is not a model folder, or changes meanwhile, if `output` holds other files, or if a
+    package or npm is missing.
     """
     if not (run / "config.json").is_file():
         raise InputError(f"{run} is not a model folder: it holds no config.json")
     check_folder(output, PAGE_FILES)
     check_packages()
+    weights = weights_of(run)
     facts = model_facts(run, link)
     fetch_runtime()
     model = check_export(run).read_bytes() if (run / ONNX_FILE).is_file() else exported(run)
+    check_unchanged(run, weights)  # facts and model are of the same
     with whole_folder(output, PAGE_FILES) as partial:
         shutil.copytree(PAGE, partial, dirs_exist_ok=True)
         write_json(partial / "files.json", write_files(partial, model, facts))

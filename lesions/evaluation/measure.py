@@ -28,7 +28,7 @@ from lesions.output.places import alone
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
-from lesions.run_folder import METRICS_FILE
+from lesions.run_folder import METRICS_FILE, check_unchanged
 from lesions.seen_images import check_files_unseen, check_unseen
 
 PLAIN = MeasureOptions()
@@ -126,7 +126,7 @@ def _measure(about: dict[str, Any], subject: Subject, output: Path, options: Mea
     report = build_report(about, measured, record, options.prevalence)
     report["unfamiliar"] = measure_unfamiliar(record.get("familiarity"), subject.predictor, subject.answers, measured)
     report |= _measure_more(subject, output, options)
-    subject.predictor.check_unchanged()
+    check_unchanged(subject.predictor.folder, subject.predictor.weights)
     (output / METRICS_FILE).unlink(missing_ok=True)  # it would stand beside other predictions if this ended here
     write_predictions(output / "predictions.csv", list(measured.rows["image"]), measured.probabilities, measured.labels)
     write_ground_truth(output / "ground_truth.csv", measured.rows, [measured.labels[n] for n in measured.truth])

@@ -122,11 +122,6 @@ class Predictor:
         folder = local_folder(model, "model", everything=options.backend == "onnx")
         return cls(folder, backend=options.backend, malignant=options.malignant)
 
-    def check_unchanged(self) -> None:
-        """Raises InputError if the folder holds other weights by now, as that of a running training may."""
-        if weights_of(self.folder) != self.weights:
-            raise InputError(f"the weights in {self.folder} changed while they were measured; run the command again")
-
     def truth_of(self, rows: Dataset, name: str) -> Numbers:
         """The label numbers (n,) of the `rows` of the data set `name`, as the model counts its labels.
 

@@ -454,5 +454,5 @@ def test_weights_that_change_while_they_are_measured_are_an_error(
 
     monkeypatch.setattr("lesions.evaluation.measure._measure_more", save_others)
     error = in_process("evaluate_model.py", "--model", copy, "--dataset", sample, check=2).stderr
-    assert "changed while they were measured" in error
+    assert "changed in the meantime; run the command again" in error
     assert (copy / "evaluation" / "metrics.json").read_bytes() == before

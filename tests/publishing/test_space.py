@@ -17,6 +17,7 @@ from hub_server import READ_ONLY_TOKEN, HubServer
 from in_process import in_process
 from other_model import EIGHT, save_model_of_other_classes
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor
 
 from lesions.faults import InputError
@@ -115,6 +116,24 @@ def test_bad_models_and_places_are_refused(eight: Path, tmp_path: Path) -> None:
     error = in_process("-m", "space", eight, "--output", tmp_path / "page", check=2).stderr
     assert "files that this program did not write" in error and (tmp_path / "page" / "notes.txt").exists()
     assert "no config.json" in in_process("-m", "space", tmp_path, "--output", tmp_path / "page", check=2).stderr
+
+
+def test_facts_and_weights_of_a_page_are_of_one_time(
+    eight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a running training are not: the page reads its facts first, and the weights last."""
+    run = shutil.copytree(eight, tmp_path / "model")
+
+    def export_others(folder: Path) -> bytes:
+        tensors = load_file(folder / "model.safetensors")
+        save_file(
+            {name: values + 1 for name, values in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+        )
+        return b""
+
+    monkeypatch.setattr("space.build.exported", export_others)
+    error = in_process("-m", "space", run, "--output", tmp_path / "page", check=2).stderr
+    assert f"the weights in {run} changed" in error and not (tmp_path / "page").exists()
 
 
 SQUARE = {"height": 64, "width": 64}
