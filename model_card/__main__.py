@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 import model_card
@@ -50,15 +51,25 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
 
+    from lesions.output.places import alone, check_folder, check_writable
+    from lesions.run_folder import RECORD
+
+    if arguments.export:
+        check_folder(arguments.export)
+    there = arguments.run.is_dir()
+    if there:
+        check_writable(arguments.run)
+    # A training that still runs would change what is described, or pushed.
+    with alone(arguments.run / RECORD) if there else nullcontext():
+        write(arguments)
+
+
+def write(arguments: argparse.Namespace) -> None:
+    """Writes or pushes what the options ask for."""
     from lesions.hub import Destination
-    from lesions.output.places import check_folder, check_writable
     from model_card.card import write_card
     from model_card.publish import export
 
-    if arguments.run.is_dir():
-        check_writable(arguments.run)
-    if arguments.export:
-        check_folder(arguments.export)
     if arguments.onnx:
         from lesions.model.onnx_export import export_onnx
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from shlex import quote
 
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
@@ -46,13 +47,22 @@ def publish(run: Path, to: Destination, publish_examples: bool = False, space_id
     Returns the address of the repository, or of the pull request. Raises InputError if that fails; a repeated push
     completes what is missing.
     """
-    again = f"{run} is unchanged; repeat: python -m model_card {run} --push_to_hub --hub_model_id {to.repo_id}"
+    more = {"publish_examples": publish_examples, "push_space": space_id}
+    again = what_next(run, to, push_to_hub=True, hub_model_id=to.repo_id, **more)
     if (run / ONNX_FILE).is_file():
         check_export(run)
     check_access(to, again)
     write_card(run, to.repo_id, publish_examples, space_id)
     write_eval_results(run)
     return push_folder(to, run, published(run, publish_examples), "Model, card and evaluation", again)
+
+
+def what_next(run: Path, to: Destination, **options: str | bool | None) -> str:
+    """What to do after a push that failed: the command that repeats it, with all of its `options` but the token."""
+    options |= {"private": to.private, "revision": to.revision, "tag": to.tag, "create_pr": to.create_pr}
+    given = {name: "" if value is True else f" {quote(str(value))}" for name, value in options.items() if value}
+    words = " ".join(f"--{name}{value}" for name, value in given.items())
+    return f"{run} is unchanged; repeat: python -m model_card {quote(str(run))} {words}"
 
 
 def export(

@@ -11,6 +11,7 @@ from lesions.hub import Destination, address_of, check_access, push_folder
 from lesions.output.files import write_text
 from lesions.run_folder import record_of
 from model_card.card import LICENSES, kind_of
+from model_card.publish import what_next
 from space.build import PAGE_FILES, build_page
 
 README = """---
@@ -31,14 +32,13 @@ def publish_space(run: Path, to: Destination, hub_model_id: str | None = None) -
 
     With `hub_model_id`, the page and the Space link the model. Raises InputError.
     """
-    command = f"python -m model_card {run} --push_space {to.repo_id}"
-    what_next = f"{run} is unchanged; repeat: {command}" + (f" --hub_model_id {hub_model_id}" if hub_model_id else "")
-    check_access(to, what_next)
+    again = what_next(run, to, push_space=to.repo_id, hub_model_id=hub_model_id)
+    check_access(to, again)
     with TemporaryDirectory() as folder:
         page = Path(folder) / "page"
         build_page(run, page, address_of(hub_model_id, "model") if hub_model_id else None)
         write_text(page / "README.md", readme(run, to.repo_id, hub_model_id))
-        return push_folder(to, page, PAGE_FILES, "The page", what_next, replace=True)
+        return push_folder(to, page, PAGE_FILES, "The page", again, replace=True)
 
 
 def readme(run: Path, repo_id: str, hub_model_id: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import RELEASE, command
+from conftest import RELEASE, command, held
 from datasets import load_dataset
 from hub_server import READ_ONLY_TOKEN, HubServer, Repository
 from huggingface_hub import parse_eval_result_entries
@@ -306,6 +307,23 @@ def test_training_is_not_started_where_the_push_would_fail(
 def test_no_connection(run: Path, hub_environment: dict[str, str]) -> None:
     error = push(run, hub_environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}, check=2).stderr
     assert "the connection to the Hub failed" in error and "repeat: python -m model_card" in error
+
+
+def test_the_advice_after_a_push_that_failed_repeats_all_of_its_options(run: Path, hub_environment) -> None:
+    """Without them, the copied command would publish for everybody, or to another branch."""
+    more = ("--private", "--revision", "new data", "--tag", "v1", "--publish_examples", "--push_space", "you/page")
+    error = push(run, hub_environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}, *more, check=2).stderr
+    words = shlex.split(error.partition("repeat: ")[2])
+    assert words[:4] == ["python", "-m", "model_card", str(run)]
+    pairs = ["--revision new data", "--tag v1", "--push_space you/page", "--hub_model_id you/lesions"]
+    assert all(pair in " ".join(words) for pair in pairs)
+    assert {"--private", "--publish_examples", "--push_to_hub"} <= set(words) and "new data" in words
+
+
+def test_a_run_that_still_trains_is_not_published(run: Path, hub: HubServer, hub_environment: dict[str, str]) -> None:
+    with held(run / "training.json"):  # as a training does
+        assert "another process is writing there" in push(run, hub_environment, check=2).stderr
+    assert "you/lesions" not in hub.repositories
 
 
 def test_a_connection_that_drops_in_the_middle_and_the_push_repeated(
