@@ -31,7 +31,7 @@ class Destination:
 
     repo_id: str
     kind: str = "model"  # or "dataset", "space"
-    private: bool = False  # if the repository is created now
+    private: bool = False  # never to a public repository; one that is created now is private
     token: str | None = None  # default: the one of `hf auth login`
     revision: str | None = None  # a branch, created if it doesn't exist
     tag: str | None = None  # put on the commit; an existing tag of that name moves
@@ -100,6 +100,12 @@ def check_access(to: Destination, what_next: str = "nothing was done yet; repeat
             space_sdk="static" if to.kind == "space" else None,
         )
         api.auth_check(to.repo_id, repo_type=to.kind, write=True)  # create_repo accepts one that others own
+        everybody_reads = to.private and api.repo_info(to.repo_id, repo_type=to.kind).private is False
+    if everybody_reads:
+        raise InputError(
+            f"{to.repo_id} exists already and is public, so nothing was sent: make it private in its settings on the "
+            "Hub, or leave out --private"
+        )
 
 
 def push_folder(
@@ -137,7 +143,7 @@ def push_folder(
         if to.tag:
             if to.tag in {ref.name for ref in api.list_repo_refs(to.repo_id, repo_type=to.kind).tags}:
                 api.delete_tag(to.repo_id, repo_type=to.kind, tag=to.tag)
-            api.create_tag(to.repo_id, repo_type=to.kind, tag=to.tag, revision=to.revision)
+            api.create_tag(to.repo_id, repo_type=to.kind, tag=to.tag, revision=commit.oid)
         return commit.pr_url or address_of(to.repo_id, to.kind)
 
 

@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--push_to_hub", action="store_true", help="push model, processor, card and evaluation")
     parser.add_argument("--hub_model_id", help="repository, owner/name; the card's example uses it too")
     add = parser.add_argument
-    add("--private", action="store_true", help="make the repository private if it is created now")
+    add("--private", action="store_true", help="push to a private repository only; one that is created now is made so")
     add("--revision", help="branch to push to, created if it doesn't exist (default: main)")
     add("--tag", help="tag for the pushed commit, such as v1.0; an existing tag of that name moves")
     add("--create_pr", action="store_true", help="open a pull request instead of committing to the branch")

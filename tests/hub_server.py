@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
                 known = revision in repository.branches
                 repository.branches.setdefault(revision, dict(repository.files))
                 return self._answer({}, 409 if known else 200)
-            repository.tags[json.loads(body)["tag"]] = repository.commits[-1]
+            repository.tags[json.loads(body)["tag"]] = revision
             return self._answer({})
         self._answer({"error": f"not spoken here: {path}"}, 404)
 
@@ -119,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         if (found["rest"] or "").startswith("/tree"):
             return self._answer(files)
         siblings = [{"rfilename": file["path"]} for file in files]
-        self._answer({"id": found["id"], "sha": repository.commits[-1], "siblings": siblings, "private": False})
+        self._answer(
+            {"id": found["id"], "sha": repository.commits[-1], "siblings": siblings, "private": repository.private}
+        )
 
     do_HEAD = do_GET
 

@@ -153,7 +153,7 @@ class Options:
     hub_dataset_id: str | None = field(
         default=None, metadata={"help": "where to publish it: you/name", "metavar": "ID"}
     )
-    private: bool = field(default=False, metadata={"help": "make the repository on the Hub private"})
+    private: bool = field(default=False, metadata={"help": "push to a private repository only; one that is created now is made so"})
     num_proc: int = field(
         default=CORES, metadata={"help": "processes that read images (default: one per core)", "metavar": "N"}
     )

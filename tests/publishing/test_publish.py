@@ -320,6 +320,17 @@ def test_the_advice_after_a_push_that_failed_repeats_all_of_its_options(run: Pat
     assert {"--private", "--publish_examples", "--push_to_hub"} <= set(words) and "new data" in words
 
 
+def test_a_private_push_never_goes_to_a_public_repository(
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    push(run, hub_environment, "--private")
+    assert hub.repositories["you/lesions"].private
+    push(run, hub_environment, "--private")  # again, to the same
+    hub.repositories["you/lesions"] = Repository()
+    error = push(run, hub_environment, "--private", check=2).stderr
+    assert "you/lesions exists already and is public" in error and not hub.repositories["you/lesions"].files
+
+
 def test_a_run_that_still_trains_is_not_published(run: Path, hub: HubServer, hub_environment: dict[str, str]) -> None:
     with held(run / "training.json"):  # as a training does
         assert "another process is writing there" in push(run, hub_environment, check=2).stderr
