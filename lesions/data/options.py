@@ -153,7 +153,9 @@ class Options:
     hub_dataset_id: str | None = field(
         default=None, metadata={"help": "where to publish it: you/name", "metavar": "ID"}
     )
-    private: bool = field(default=False, metadata={"help": "push to a private repository only; one that is created now is made so"})
+    private: bool = field(
+        default=False, metadata={"help": "push to a private repository only; one that is created now is made so"}
+    )
     num_proc: int = field(
         default=CORES, metadata={"help": "processes that read images (default: one per core)", "metavar": "N"}
     )
