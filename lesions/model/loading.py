@@ -181,10 +181,11 @@ def load_for_prediction(folder: Path) -> tuple[PreTrainedModel, BaseImageProcess
     """A trained float32 model in evaluation mode, which answered a gray image, and its preprocessing."""
     config = read_config(folder)
     labels = list(config.id2label.values())
-    if config.problem_type not in ONE_OF_ALL:
+    kind = "one label" if len(labels) == 1 else f"{config.problem_type!r} (problem_type)"
+    if config.problem_type not in ONE_OF_ALL or len(labels) == 1:  # pipeline() takes the sigmoid of one
         raise InputError(
-            f"{folder / 'config.json'}: the outputs of a model for {config.problem_type!r} (problem_type) are not "
-            "probabilities of one diagnosis among all; give another model"
+            f"{folder / 'config.json'}: the outputs of a model for {kind} are not probabilities of one diagnosis among "
+            "all; give another model"
         )
     if repeated := [label for label, times in Counter(labels).items() if times > 1]:
         raise InputError(f"the model in {folder} has several outputs of one name: {in_short(repeated)}")

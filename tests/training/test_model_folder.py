@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import ROOT
 from in_process import in_process
+from other_model import save_model_of_other_classes
 from safetensors.torch import load_file, save_file
 
 from lesions.evaluation.prediction import Predictor
@@ -203,6 +204,11 @@ def test_a_model_of_several_answers_at_once_is_only_trained_from(copy: Path) -> 
     with pytest.raises(InputError, match="not probabilities of one diagnosis among all"):
         load_for_prediction(copy)
     assert load_for_training(copy, LABELS, from_scratch=False, new_head=False).config.problem_type is None
+
+
+def test_a_model_of_one_label_would_be_sure_of_every_image(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a model for one label are not probabilities"):
+        load_for_prediction(save_model_of_other_classes(tmp_path / "model", ["mel"]))
 
 
 def test_weights_that_no_classifier_has_are_left_out(copy: Path) -> None:

@@ -27,7 +27,7 @@ from lesions.model.loading import load_for_training, load_processor
 from lesions.training.arguments import PRECISIONS, LesionTrainingArguments
 from lesions.training.augmentation import Augmentation
 from lesions.training.callbacks import EpochProgress
-from lesions.training.class_weights import class_weights
+from lesions.training.class_weights import class_weights, count_labels
 from lesions.training.saved.record import describe_training
 from lesions.training.trainer import WeightedTrainer, compute_metrics
 
@@ -224,6 +224,14 @@ def test_the_precision_is_the_launchers_or_the_options_and_never_both(
     else:
         with pytest.raises(ValueError, match=computes_in):
             LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **options)
+
+
+def test_what_no_classifier_can_learn_is_refused() -> None:
+    assert count_labels([0, 1, 1], ["nv", "mel"]) == {"nv": 1, "mel": 2}
+    with pytest.raises(InputError, match="holds no image of mel"):
+        count_labels([0, 0], ["nv", "mel"])
+    with pytest.raises(InputError, match="knows one diagnosis, mel; a classifier needs two"):
+        count_labels([0, 0], ["mel"])
 
 
 def test_class_weights() -> None:
