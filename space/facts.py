@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ import numpy as np
 from PIL import Image
 from transformers.image_processing_utils import BaseImageProcessor
 
-from lesions.diagnoses import malignant_among, name_of
+from lesions.diagnoses import malignant_among, name_and_code, name_of
 from lesions.faults import InputError
 from lesions.metrics.names import METRICS
 from lesions.metrics.targets import score_of
 from lesions.model.inputs import levels_of, noise, resize
 from lesions.model.loading import load_processor
 from lesions.model.resolution import image_side
+from lesions.output.plain_text import one_line
 from lesions.report.console import SHOWN_LEVEL, shown_point
 from lesions.report.sections import BOX
 from lesions.run_folder import EVALUATION, FAMILIARITY
@@ -51,11 +53,14 @@ def model_facts(run: Path, link: str | None) -> dict[str, Any]:
 
 def describe(labels: list[str], named: list[str] | None) -> list[dict[str, Any]]:
     """Code, name and malignancy of each label, which is None if that of any is unknown: beside marked labels, an
-    unmarked one would read as benign. `named` are the malignant ones that the user named."""
+    unmarked one would read as benign. `named` are the malignant ones that the user named. A name that two have, as mel
+    and MEL, shows its code too."""
     malignant = malignant_among(labels, named)
+    names = Counter(map(name_of, labels))
+    shown = [name_and_code(label) if names[name_of(label)] > 1 else name_of(label) for label in labels]
     return [
-        {"code": label, "name": name_of(label), "malignant": None if malignant is None else label in malignant}
-        for label in labels
+        {"code": label, "name": one_line(name), "malignant": None if malignant is None else label in malignant}
+        for label, name in zip(labels, shown, strict=True)
     ]
 
 

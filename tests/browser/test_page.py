@@ -154,6 +154,23 @@ def test_a_model_of_other_classes_and_another_preprocessing(browser: Any, tmp_pa
     server.stop()
 
 
+def test_labels_that_nobody_expects_stay_in_their_place(browser: Any, tmp_path: Path) -> None:
+    labels = ["<b>mel</b>", "MEL", "mel", "x" * 100, "olive\u202e", "=1+1"]
+    command("-m", "space", save_model_of_other_classes(tmp_path / "model", labels), "--output", tmp_path / "page")
+    server = PageServer(tmp_path / "page")
+    for width in (1100, 320):
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        visitor = Visitor(context, server.url)
+        visitor.wait_until_ready()
+        assert set(visitor.answer(jpeg(photographs()[0]))) == set(labels)
+        names = visitor.page.locator("#ranking .name").all_inner_texts()
+        assert {"<b>mel</b>", "Melanoma (MEL)", "Melanoma (mel)", "olive"} <= {name.strip() for name in names}
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not visitor.errors
+        context.close()
+    server.stop()
+
+
 def test_says_what_it_does_not_know(browser: Any, tmp_path: Path) -> None:
     model, images = save_model_of_other_classes(tmp_path / "fruits"), photographs()[:6]
     random = np.random.default_rng(0)  # an identity would give all the same distance: features are normalized
