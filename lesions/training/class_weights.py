@@ -17,7 +17,7 @@ SCHEMES = {
 
 
 def count_labels(numbers: Iterable[int], labels: list[str]) -> dict[str, int]:
-    """Images of each diagnosis, from their label `numbers`. Raises InputError for a diagnosis without images, or alone."""
+    """Images of each diagnosis, from their label `numbers`. Raises InputError for one without images, or alone."""
     if len(labels) < 2:
         raise InputError(f"the data set knows one diagnosis, {in_short(labels)}; a classifier needs two or more")
     counts = Counter(numbers)
