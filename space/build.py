@@ -45,7 +45,7 @@ def build_page(run: Path, output: Path, link: str | None = None) -> Path:
     facts = model_facts(run, link)
     fetch_runtime()
     model = check_export(run).read_bytes() if (run / ONNX_FILE).is_file() else exported(run)
-    check_unchanged(run, weights)  # facts and model are of the same
+    check_unchanged(run, weights)  # the facts describe the model that was exported
     with whole_folder(output, PAGE_FILES) as partial:
         shutil.copytree(PAGE, partial, dirs_exist_ok=True)
         write_json(partial / "files.json", write_files(partial, model, facts))
