@@ -130,7 +130,9 @@ def push_folder(
         api = HfApi(token=to.token)
         if to.revision and not to.create_pr:
             api.create_branch(to.repo_id, repo_type=to.kind, branch=to.revision, exist_ok=True)
-        there = api.list_repo_files(to.repo_id, repo_type=to.kind) if replace else []
+        # The commit is refused if another came in between: files that it leaves as they are could have changed.
+        base = api.repo_info(to.repo_id, repo_type=to.kind, revision=to.revision).sha
+        there = api.list_repo_files(to.repo_id, repo_type=to.kind, revision=base) if replace else []
         old = [CommitOperationDelete(name) for name in {*there} - {*names, ".gitattributes"}]
         commit = api.create_commit(
             to.repo_id,
@@ -139,6 +141,7 @@ def push_folder(
             commit_message=message,
             revision=to.revision,
             create_pr=to.create_pr,
+            parent_commit=base,
         )
         if to.tag:
             if to.tag in {ref.name for ref in api.list_repo_refs(to.repo_id, repo_type=to.kind).tags}:
@@ -206,6 +209,8 @@ def _reason(error: Exception, repo_id: str, kind: str) -> str:
         known = {
             401: "the Hub rejected your token: run `hf auth login` with a token that has write access",
             403: f"your token may not write to {repo_id}: use a token with write access, or another id",
+            412: f"{repo_id} was changed by somebody else during the push, of which nothing was committed",
+            429: "the Hub has had too many requests from you: wait some minutes",
         }
         return known.get(status, f"the Hub answered {status}: {text}")
     cause = error.__cause__  # the client wraps what broke off an upload in a RuntimeError

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -24,22 +25,27 @@ class Repository:
     commits: list[str] = field(default_factory=lambda: ["0" * 40])  # newest last
     private: bool = False
     sdk: str | None = None  # of a Space
-    branches: dict[str, dict[str, bytes]] = field(default_factory=dict)  # files of those besides main
+    branches: dict[str, Repository] = field(default_factory=dict)  # those besides main
     tags: dict[str, str] = field(default_factory=dict)  # commits
     pull_requests: list[dict[str, bytes]] = field(default_factory=list)  # files
 
-    def at(self, revision: str) -> dict[str, bytes]:
-        return self.branches.get(revision, self.files)
+    def at(self, revision: str) -> Repository:
+        return self.branches.get(revision, self)
 
 
 class HubServer(StandIn):
-    """Serves repositories from memory. `drop_uploads` uploads are cut off in the middle before one succeeds."""
+    """Serves repositories from memory. `drop_uploads` uploads are cut off in the middle before one succeeds, and
+    commits get the `commit_answers` before one succeeds: a status, or None to commit and answer nothing. `meanwhile`
+    is called before each commit.
+    """
 
     def __init__(self) -> None:
         super().__init__(_Handler)
         self.repositories: dict[str, Repository] = {}
         self.large_files: dict[str, bytes] = {}  # by sha256
         self.drop_uploads = 0
+        self.commit_answers: list[int | None] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,12 +71,13 @@ class _Handler(BaseHTTPRequestHandler):
         if found := re.fullmatch(REPOSITORY + "/(?P<what>preupload|commit|branch|tag)/(?P<revision>[^/]+)", path):
             repository, revision = self.server.repositories[found["id"]], found["revision"]
             if found["what"] == "preupload":
-                return self._preupload(repository.at(revision), json.loads(body))
+                return self._preupload(repository.at(revision).files, json.loads(body))
             if found["what"] == "commit":
                 return self._commit(found["id"], revision, body)
             if found["what"] == "branch":
                 known = revision in repository.branches
-                repository.branches.setdefault(revision, dict(repository.files))
+                here = Repository(dict(repository.files), list(repository.commits))
+                repository.branches.setdefault(revision, here)
                 return self._answer({}, 409 if known else 200)
             repository.tags[json.loads(body)["tag"]] = revision
             return self._answer({})
@@ -105,10 +112,11 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/auth-check/write"):
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             return self._answer({}, {GOOD_TOKEN: 200, READ_ONLY_TOKEN: 403}.get(token, 401))
-        found = re.fullmatch(REPOSITORY + "(?P<rest>/revision/[^/]+|/tree/[^/]+|/refs)?", path)
+        found = re.fullmatch(REPOSITORY + "(?P<rest>/(?:revision|tree)/(?P<revision>[^/]+)|/refs)?", path)
         repository = self.server.repositories.get(found["id"]) if found else None
         if repository is None:
             return self._answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+        repository = repository.at(found["revision"])
         if found["rest"] == "/refs":
             tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in repository.tags.items()]
             return self._answer({"branches": [], "tags": tags, "converts": []})
@@ -161,9 +169,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer({"transfer": "basic", "objects": objects})
 
     def _commit(self, name: str, revision: str, body: bytes) -> None:
-        repository = self.server.repositories[name]
-        files = dict(repository.at(revision))
-        for line in map(json.loads, body.splitlines()):
+        self.server.meanwhile()
+        planned = self.server.commit_answers.pop(0) if self.server.commit_answers else 200
+        if planned not in (200, None):
+            return self._answer({"error": "not now"}, planned)
+        whole = self.server.repositories[name]
+        repository = whole.at(revision)
+        header, *operations = map(json.loads, body.splitlines())
+        if header["value"].get("parentCommit", repository.commits[-1]) != repository.commits[-1]:
+            return self._answer({"error": "A commit has happened since. Please refresh and try again."}, 412)
+        files = dict(repository.files)
+        for line in operations:
             if line["key"] == "file":
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             elif line["key"] == "lfsFile":
@@ -173,13 +189,14 @@ class _Handler(BaseHTTPRequestHandler):
         answer = {"commitOid": hashlib.sha1(body).hexdigest(), "success": True}
         answer["commitUrl"] = f"{self.server.url}/{name}/commit/{answer['commitOid']}"
         if "create_pr=1" in self.path:
-            repository.pull_requests.append(files)
-            answer["pullRequestUrl"] = f"{self.server.url}/{name}/discussions/{len(repository.pull_requests)}"
-        elif revision in repository.branches:
-            repository.branches[revision] = files
+            whole.pull_requests.append(files)
+            answer["pullRequestUrl"] = f"{self.server.url}/{name}/discussions/{len(whole.pull_requests)}"
         else:
             repository.files = files
             repository.commits.append(answer["commitOid"])
+        if planned is None:
+            self.close_connection = True
+            return self.connection.close()
         self._answer(answer)
 
     def _send_file(self, name: str, file: str) -> None:

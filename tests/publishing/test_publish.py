@@ -126,7 +126,7 @@ def test_to_a_branch_with_a_tag_or_as_a_pull_request(
 ) -> None:
     push(run, hub_environment, "--revision", "second-seed")
     repository = hub.repositories["you/lesions"]
-    assert repository.files == {} and "model.safetensors" in repository.branches["second-seed"]
+    assert repository.files == {} and "model.safetensors" in repository.branches["second-seed"].files
     offered = push(run, hub_environment, "--create_pr").stdout
     assert f"published at {hub.url}/you/lesions/discussions/1" in offered
     assert repository.files == {} and "README.md" in repository.pull_requests[0]
@@ -347,3 +347,47 @@ def test_a_connection_that_drops_in_the_middle_and_the_push_repeated(
     hub.drop_uploads = 0
     push(run, hub_environment)
     assert hub.repositories["you/lesions"].files["model.safetensors"] == (run / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (500, "the Hub answered 500"),
+        (503, "the Hub answered 503"),
+        (409, "the Hub answered 409"),
+        (412, "you/lesions was changed by somebody else during the push"),
+        (429, "wait some minutes"),
+        (None, "the connection to the Hub failed"),
+    ],
+)
+def test_a_commit_that_fails_and_the_push_repeated(
+    status: int | None, reason: str, run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    """With None, the commit is made and its answer lost: the repeated push finds it, and sets the tag that lacks."""
+    hub.commit_answers = [status] * 20
+    error = push(run, hub_environment, "--tag", "v1", check=2, program=("-c", IMPATIENT)).stderr
+    assert reason in error and "repeat: python -m model_card" in error
+    repository = hub.repositories["you/lesions"]
+    assert not repository.tags and bool(repository.files) == (status is None)
+    hub.commit_answers = []
+    push(run, hub_environment, "--tag", "v1")
+    assert repository.tags == {"v1": repository.commits[-1]} and len(repository.commits) == 2
+    assert repository.files["model.safetensors"] == (run / "model.safetensors").read_bytes()
+
+
+def test_a_push_does_not_mix_with_what_somebody_else_pushes_at_the_same_time(
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    """The weights are on the Hub already and need no sending; the card alone would land beside the other weights."""
+    push(run, hub_environment)
+    repository = hub.repositories["you/lesions"]
+    repository.files["README.md"] = b"an earlier card"
+
+    def meanwhile() -> None:
+        repository.files["model.safetensors"] = b"other weights"
+        repository.commits.append("1" * 40)
+
+    hub.meanwhile = meanwhile
+    error = push(run, hub_environment, check=2).stderr
+    assert "you/lesions was changed by somebody else during the push, of which nothing was committed" in error
+    assert repository.files["README.md"] == b"an earlier card"
