@@ -15,7 +15,7 @@ from lesions.faults import InputError
 from lesions.metrics.probabilities import softmax
 from lesions.model.familiarity import Familiarity
 from lesions.model.loading import heads, load_for_prediction
-from lesions.model.onnx_file import ONNX_FILE, WEIGHTS_HASH, check_packages, weights_hash
+from lesions.model.onnx_file import MODEL_HASH, ONNX_FILE, check_packages, model_hash
 from lesions.model.onnx_runtime import open_session
 from lesions.model.resolution import image_side
 from lesions.output.files import whole_file
@@ -81,7 +81,7 @@ def exported(folder: Path) -> bytes:
     graph = _trace(traced, pixels)
     _strip(graph)
     _store_in_half(graph)
-    onnx.helper.set_model_props(graph, {WEIGHTS_HASH: weights_hash(folder)})
+    onnx.helper.set_model_props(graph, {MODEL_HASH: model_hash(folder)})
     onnx.checker.check_model(graph, full_check=True)
     content = graph.SerializeToString()
     _check_answers(content, traced, pixels)

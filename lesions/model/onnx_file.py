@@ -1,4 +1,4 @@
-"""A model's ONNX file: where it lies, and whether it belongs to the weights beside it. Light: loads no torch."""
+"""A model's ONNX file: where it lies, and whether it belongs to the model beside it. Light: loads no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from lesions.faults import InputError
 from lesions.output.files import sha256_of
 
 ONNX_FILE = "onnx/model.onnx"  # where optimum and transformers.js look for it
-WEIGHTS_HASH = "weights_sha256"  # in the file's metadata: of the weights that it was exported from
+MODEL_HASH = "model_sha256"  # in the file's metadata: of the model that it was exported from
+CONFIGS = ("config.json", "preprocessor_config.json")
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -20,13 +21,14 @@ def check_packages() -> None:
         raise InputError(f"ONNX needs {', '.join(missing)}: run `pip install -r requirements-onnx.txt`")
 
 
-def weights_hash(folder: Path) -> str:
-    """The sha256 of everything in a model folder that its ONNX file holds: weights, and familiarity."""
-    return sha256_of(sorted(folder.glob("*.safetensors")))
+def model_hash(folder: Path) -> str:
+    """The sha256 of everything in a model folder that decides its ONNX file: weights, familiarity, the layers as the
+    config says them, and the size of the images."""
+    return sha256_of([*sorted(folder.glob("*.safetensors")), *(folder / name for name in CONFIGS)])
 
 
 def check_export(folder: Path) -> Path:
-    """The path of the folder's ONNX file. Raises InputError if it is missing or was made from other weights."""
+    """The path of the folder's ONNX file. Raises InputError if it is missing or was made from another model."""
     check_packages()
     import onnx
     from google.protobuf.message import DecodeError
@@ -39,6 +41,9 @@ def check_export(folder: Path) -> Path:
         recorded = {entry.key: entry.value for entry in onnx.load(file, load_external_data=False).metadata_props}
     except DecodeError as error:
         raise InputError(f"{file} can't be read ({error}): {what_next} again") from error
-    if recorded.get(WEIGHTS_HASH) != weights_hash(folder):
-        raise InputError(f"{file} was exported from other weights than those beside it: {what_next} again")
+    if recorded.get(MODEL_HASH) != model_hash(folder):
+        raise InputError(
+            f"{file} was exported from other weights, or with another {' or '.join(CONFIGS)}, than "
+            f"those beside it: {what_next} again"
+        )
     return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -117,6 +118,19 @@ def test_is_refused_beside_other_weights(
         error = command(*arguments, check=2, **hub_environment).stderr
         assert "exported from other weights" in error and f"python -m model_card {changed} --onnx" in error
     assert not hub.repositories and not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [("config.json", "layer_norm_eps", 0.5), ("preprocessor_config.json", "image_mean", [0] * 3)],
+)
+def test_is_refused_beside_another_config_or_preprocessing(file: str, name: str, value: object, changed: Path) -> None:
+    """With the same weights, PyTorch would give other answers than the file, or the size would not fit."""
+    onnx_file.check_export(changed)
+    content = json.loads((changed / file).read_text())
+    (changed / file).write_text(json.dumps(content | {name: value}))
+    with pytest.raises(InputError, match=r"exported from other weights, or with another config.json"):
+        onnx_file.check_export(changed)
 
 
 def test_a_missing_or_broken_file_is_one_clear_error(changed: Path) -> None:
