@@ -24,6 +24,7 @@ class Settings(TypedDict):
     gradient_accumulation_steps: int
     seed: int
     mixing: Number
+    label_smoothing_factor: NotRequired[Number]
     low_epochs: Number
     low_side: int
     side: NotRequired[int]

@@ -52,15 +52,19 @@ class LesionTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         self._choose_precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
+        compiler = os.environ.get("ACCELERATE_DYNAMO_BACKEND", "NO")
+        if compiler != "NO" and not self.torch_compile:  # it would compile, and the record would not say so
+            raise ValueError(
+                f"accelerate launch chose the compiler {compiler.lower()}; give --torch_compile_backend to train.py "
+                "instead"
+            )
         self.label_names = self.label_names or ["labels"]
         watching = self.lr_scheduler_type in WATCHING
         if not self.load_best_model_at_end and not watching:
             if self.metric_for_best_model not in (None, type(self).metric_for_best_model):
                 raise ValueError("--metric_for_best_model chooses nothing without --load_best_model_at_end true")
             self.metric_for_best_model = None  # otherwise the Trainer would still look for a best one
-        metric = METRICS.get((self.metric_for_best_model or "").removeprefix("eval_"))
-        if metric and self.greater_is_better is None:
-            self.greater_is_better = metric.better == "higher"  # the Trainer knows losses alone
+        self._choose_direction((self.metric_for_best_model or "").removeprefix("eval_"))
         if sys.platform == "linux" and self.dataloader_num_workers and not self.dataloader_multiprocessing_context:
             self.dataloader_multiprocessing_context = "fork"  # workers share the kept images: see LesionImages
         if self.torch_compile and self.tf32 is None:
@@ -70,6 +74,17 @@ class LesionTrainingArguments(TrainingArguments):
             mode = "max" if self.greater_is_better else "min"
             given = self.lr_scheduler_kwargs if isinstance(self.lr_scheduler_kwargs, dict) else {}
             self.lr_scheduler_kwargs = {"mode": mode, **given}
+
+    def _choose_direction(self, metric: str) -> None:
+        """Sets greater_is_better, which the Trainer knows of losses alone. Raises ValueError if it is given wrongly."""
+        if metric not in {"loss", *METRICS}:
+            return
+        better = "lower" if metric == "loss" else METRICS[metric].better
+        if self.greater_is_better not in (None, better == "higher"):
+            raise ValueError(
+                f"--greater_is_better {self.greater_is_better}: a {better} {metric} is better; leave it out"
+            )
+        self.greater_is_better = better == "higher"
 
     def _choose_precision(self, launched: str) -> None:
         """Sets bf16 and fp16; `launched` is what `accelerate launch`, or its config file, has chosen.

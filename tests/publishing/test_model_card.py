@@ -98,9 +98,12 @@ def test_says_how_it_was_trained_and_what_was_folded_into_the_head(copy: Path) -
     assert "bias for each class" not in render_card(copy) and "temperature" in render_card(copy)
     record["decision"] |= {"aim": "f1", "tau": 0.35, "temperature": 1.234}
     record["settings"] |= {"mixing": 0.25, "low_epochs": 4.0, "low_side": 48, "layer_decay": 0.75}
+    record["settings"] |= {"label_smoothing_factor": 0.1}
     record["teacher"] = ["you/teacher", "you/other"]
+    assert "label smoothing" not in render_card(copy)
     path.write_text(json.dumps(record))
     card = render_card(copy)
+    assert "with label smoothing 0.1" in card
     assert "temperature 1.234, and a bias for each class, -0.35 times" in card and "for the best Macro-F1" in card
     assert "mixup or CutMix in 25 % of the batches" in card and "layer-wise decay 0.75" in card
     assert "The first 4 epochs used images of 48 x 48 pixels" in card

@@ -61,6 +61,15 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
             ("--metric_for_best_model", "f1_macro", "--load_best_model_at_end", "false"),
             "--metric_for_best_model chooses nothing without --load_best_model_at_end true",
         ),
+        (
+            ("--metric_for_best_model", "log_loss", "--greater_is_better", "true"),
+            "--greater_is_better True: a lower log_loss is better; leave it out",
+        ),
+        (
+            ("--metric_for_best_model", "eval_loss", "--greater_is_better", "true"),
+            "--greater_is_better True: a lower loss is better; leave it out",
+        ),
+        (("--greater_is_better", "false"), "--greater_is_better False: a higher balanced_accuracy is better"),
         (("--seed", -1), "--seed -1: give a number from 0"),
         (("--max_grad_norm", "nan"), "--max_grad_norm nan: give a number"),
         (("--accelerator_config", '{"split_batches": true}'), "split_batches: give the batch of one process"),

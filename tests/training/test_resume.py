@@ -16,6 +16,7 @@ from conftest import ROOT, held
 from in_process import in_process
 from safetensors.torch import load_file
 
+from lesions.metrics.names import METRICS
 from lesions.seen_images import SeenImages, read_seen, write_seen
 from lesions.training.saved.checkpoints import best_of, find_checkpoints, last_whole_checkpoint, what_is_broken
 
@@ -181,12 +182,12 @@ def test_a_checkpoint_is_continued_in_a_new_folder_or_its_own_and_never_over_oth
 
 @pytest.mark.parametrize("length", [("--num_train_epochs", 3), STEPS])
 def test_a_run_that_was_killed_after_its_last_step_and_moved_ends_with_its_best_weights(
-    length: tuple[object, ...], sample: Path, tmp_path: Path
+    length: tuple[object, ...], sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best is here the one that has learned least, so that the last is not the best."""
+    monkeypatch.setitem(METRICS, "accuracy", METRICS["accuracy"]._replace(better="lower"))
     (tmp_path / "before").mkdir()
-    given = ("--dataset", sample, *length, "--metric_for_best_model", "accuracy", "--greater_is_better", "false",
-             "--save_total_limit", 9)  # fmt: skip
+    given = ("--dataset", sample, *length, "--metric_for_best_model", "accuracy", "--save_total_limit", 9)
     in_process("train.py", "recipes/demo.yaml", *given, "--output_dir", tmp_path / "before" / "run")
     run = (tmp_path / "before" / "run").rename(tmp_path / "run")
     record = json.loads((run / "training.json").read_text())

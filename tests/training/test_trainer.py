@@ -226,6 +226,17 @@ def test_the_precision_is_the_launchers_or_the_options_and_never_both(
             LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **options)
 
 
+def test_a_compiler_that_the_launcher_chose_is_refused_since_the_record_would_not_tell_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
+    with pytest.raises(ValueError, match="accelerate launch chose the compiler inductor; give --torch_compile_backend"):
+        LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    assert LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True, torch_compile=True).torch_compile
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")  # what it says if nobody chose
+    assert not LesionTrainingArguments(output_dir=str(tmp_path), use_cpu=True).torch_compile
+
+
 def test_what_no_classifier_can_learn_is_refused() -> None:
     assert count_labels([0, 1, 1], ["nv", "mel"]) == {"nv": 1, "mel": 2}
     with pytest.raises(InputError, match="holds no image of mel"):
