@@ -16,10 +16,11 @@ JPEG_QUALITY = 95
 SAME_COLOR = 2  # levels of 255, at most, by which a profile of sRGB itself changes a pixel through rounding
 GRAY = ("1", "L", "LA")  # modes of Pillow
 EOI, SOS, APP0, APP14 = 0xD9, 0xDA, 0xE0, 0xEE  # markers of a JPEG
-NEEDED = {SOS, *range(0xC0, 0xD0), 0xDB, 0xDD} - {0xC8}  # frames and tables; 0xC8 is reserved
+NEEDED = {SOS, 0xC0, 0xC1, 0xC4, 0xDB}  # a frame that is not progressive, and tables
+UNSEEN = {*range(APP0, 0xF0), 0xFE}  # metadata of applications, and comments
 MARKER = re.compile(rb"\xff+([^\x00\xff])")
 SLACK = 8  # bytes: without them, several blocks are missing
-SCAN_END = re.compile(rb"\xff(?![\x00\xd0-\xd7\xff])")
+SCAN_END = re.compile(rb"\xff([^\x00\xff])")
 
 
 class Prepared(NamedTuple):
@@ -34,8 +35,8 @@ def prepare(path: Path, shorter_side: int) -> Prepared:
     """The file's image as RGB JPEG bytes, upright, its shorter side at most `shorter_side` pixels, aspect kept.
 
     Nothing but the image is kept: no metadata, thumbnail or comment, which may name a patient. A color profile is
-    applied: the pixels are sRGB. A JPEG in that form already keeps its pixels: encoding it again would only lose
-    detail. Raises BadImage if it can't be decoded completely.
+    applied: the pixels are sRGB. A JPEG in that form already keeps its pixels, see `bare_jpeg`: encoding it again
+    would only lose detail. Raises BadImage if it can't be decoded completely.
     """
     content = read_file(path)
     loaded = load(content)
@@ -76,26 +77,25 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 def bare_jpeg(content: bytes) -> bytes | None:
     """The JPEG `content` with only the segments that its pixels need (ITU T.81, annex B), up to its end; None if it
-    is not built as the standard says."""
+    is not built as the standard says, or not of one scan without restarts: anything may stand before each restart, and
+    at the end of each scan, and no decoder minds."""
     parts, at = [b"\xff\xd8"], 2
     while found := MARKER.match(content, at):
         marker, at = found[1][0], found.end()
-        if marker == EOI:
-            return b"".join([*parts, b"\xff\xd9"])
         body = content[at + 2 : at + int.from_bytes(content[at : at + 2])]
         at += 2 + len(body)
         if marker == APP0 and body.startswith(b"JFIF\0"):
             body = body[:12] + b"\0\0"  # without its thumbnail
         elif marker == APP14 and body.startswith(b"Adobe"):
             body = body[:12]  # how the colors are stored
-        elif marker not in NEEDED:
+        elif marker in UNSEEN:
             continue
+        elif marker not in NEEDED:
+            return None
         parts.append(bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2) + body)
         if marker == SOS:
-            if not (end := SCAN_END.search(content, at)):
-                return None
-            parts.append(content[at : end.start()])
-            at = end.start()
+            end = SCAN_END.search(content, at)
+            return b"".join([*parts, content[at : end.start()], b"\xff\xd9"]) if end and end[1][0] == EOI else None
     return None
 
 
@@ -104,7 +104,7 @@ def _has_slack(bare: bytes, image: Image.Image) -> bool:
     stand, and no decoder minds."""
     try:
         shorter = load(bare[: -SLACK - 2] + b"\xff\xd9")
-    except BadImage:  # the last scan of a progressive JPEG may be as short
+    except BadImage:  # the whole scan may be as short
         return False
     return np.array_equal(np.asarray(shorter.convert("RGB")), np.asarray(image))
 

@@ -47,6 +47,14 @@ def jpeg_with(*segments: bytes, after: bytes = b"") -> bytes:
     return plain[:2] + b"".join(segments) + plain[2:] + after
 
 
+def jpeg_with_name_before(marker: bytes, **options: object) -> bytes:
+    """The name before the `marker` that ends a part of the image which is not the last."""
+    plain = saved(halves(), "JPEG", quality=95, **options)
+    scan = plain.index(b"\xff\xda")
+    at = plain.index(marker, scan + 2)
+    return plain[:at] + SECRET + plain[at:]
+
+
 def jfif_with_thumbnail() -> bytes:
     plain = saved(halves(), "JPEG", quality=95)
     pixels = SECRET.ljust(8 * 3 * 2)[: 8 * 2 * 3]
@@ -79,6 +87,8 @@ HIDDEN = {
     **{f"{form} ICC": saved(halves(), form, icc_profile=srgb_profile(NAME)) for form in FORMS},
     **{f"{form} XMP": saved(halves(), form, xmp=XMP) for form in ("JPEG", "WEBP")},
     "JPEG after the last block": saved(halves(), "JPEG", quality=95)[:-2] + SECRET + b"\xff\xd9",
+    "JPEG before a restart": jpeg_with_name_before(b"\xff\xd0", restart_marker_blocks=1),
+    "JPEG after the first scan of several": jpeg_with_name_before(b"\xff\xc4", progressive=True),
     **{f"{form} after the end": saved(halves(), form) + SECRET for form in FORMS},
     "JPEG EXIF, turned": saved(halves().rotate(180), "JPEG", exif=exif(3), quality=95),
     "JPEG XMP by hand": jpeg_with(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP)),
@@ -114,7 +124,7 @@ def test_a_name_does_not_get_into_the_data_set(place: str, side: int, tmp_path: 
     assert left[0] > 150 > 80 > right[0] and right[2] > 150  # red is on the left still
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}, {"subsampling": 0}])
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"subsampling": 0}])
 def test_a_jpeg_keeps_its_pixels_without_being_encoded_again(options: dict[str, object], tmp_path: Path) -> None:
     noise = Image.effect_noise((61, 47), 60).convert("RGB")
     plain = saved(noise, "JPEG", quality=80, **options)
@@ -125,6 +135,8 @@ def test_a_jpeg_keeps_its_pixels_without_being_encoded_again(options: dict[str, 
 
 def test_a_jpeg_that_is_not_built_as_it_should_be_is_encoded_again(tmp_path: Path) -> None:
     plain = saved(halves(), "JPEG", quality=95)
+    for end in (b"", b"\xff\xd0\xff\xd9", b"\xff\xdc\0\4\0\50\xff\xd9"):  # none, a restart, a number of lines
+        assert bare_jpeg(plain[:-2] + end) is None
     path = tmp_path / "a.jpg"
     path.write_bytes(plain[:20] + SECRET + plain[20:])  # between two segments, which libjpeg only warns of
     assert bare_jpeg(path.read_bytes()) is None and SECRET not in prepare(path, 256).content
