@@ -68,6 +68,7 @@ def render_card(
     built = build_sections(report) if report else []
     # The splits that data_prep.py does not make are external ones.
     others = [other for other in reports.values() if training and other["split"] not in (None, *SHARES)]
+    own_data = bool(report and _is_of_own_data(report, training))
     figures = {name for section in built for name in section.figures if (run / EVALUATION / name).is_file()}
     return render(
         Path(__file__).with_name("template.md.j2"),
@@ -88,7 +89,9 @@ def render_card(
         gaps=describe_gaps(report) if report else None,
         sections=built,
         elsewhere=[*external(others), *compared_with_earlier(run)],
-        tested_elsewhere=bool(others),
+        measured=bool(report or reports),
+        own_test=own_data and report["split"] == "test",
+        tested_elsewhere=bool(others) or bool(report and training and not own_data),
         dark=count_dark(others),
         earlier=_earlier(training),
         sources=training["dataset"].get("sources", {}) if training else {},
@@ -99,6 +102,11 @@ def render_card(
         curves=CURVES if (run / CURVES).is_file() else None,
         figures=figures if publish_examples else figures - {EXAMPLES},
     )
+
+
+def _is_of_own_data(report: dict[str, Any], training: dict[str, Any] | None) -> bool:
+    """Whether `report` is about a split of the data that the run was trained on, and not about any other images."""
+    return training is not None and report["dataset_fingerprint"] == training["dataset_fingerprint"]
 
 
 def _earlier(training: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -156,11 +164,12 @@ def _metadata(
 
 
 def _eval_results(report: dict[str, Any], training: dict[str, Any] | None) -> list[EvalResult]:
+    title = training["dataset"]["title"] if training and _is_of_own_data(report, training) else report["dataset"]
     return [
         EvalResult(
             task_type="image-classification",
             dataset_type=report["dataset"],
-            dataset_name=training["dataset"]["title"] if training else report["dataset"],
+            dataset_name=title,
             dataset_split=report["split"],
             dataset_revision=report["dataset_revision"],
             dataset_args={"fingerprint": report["dataset_fingerprint"], "n_images": report["n_images"]},

@@ -221,6 +221,44 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     assert "Compared with old" not in render_card(copy)
 
 
+OWN, NO_OTHER = "trained on other lesions of the same source", "on no external data"
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"dataset": "clinic", "dataset_fingerprint": "0" * 64},  # the test split of other data
+        {"dataset": "photos", "split": None, "dataset_fingerprint": None},  # --images
+        {"split": "validation"},
+    ],
+)
+def test_other_images_than_the_runs_own_test_split_are_not_called_so(copy: Path, about: dict[str, str | None]) -> None:
+    record = json.loads((copy / "training.json").read_text())
+    record["dataset"] |= {"title": "HAM10000", "drawn": False}
+    (copy / "training.json").write_text(json.dumps(record))
+    assert OWN in render_card(copy) and NO_OTHER in render_card(copy)
+    path = copy / "evaluation" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | about))
+    card = render_card(copy)
+    assert OWN not in card and NO_OTHER not in card
+    assert ("other centers or other cameras" in card) == ("dataset" not in about)
+    (name,) = {result.dataset_name for result in ModelCard(card).data.eval_results}
+    assert name == about.get("dataset", "HAM10000")
+
+
+def test_what_was_not_measured_or_fitted_is_not_claimed(copy: Path) -> None:
+    calibrated, unmeasured = "The probabilities are calibrated", "It has not been measured"
+    assert calibrated in render_card(copy) and unmeasured not in render_card(copy)
+    shutil.rmtree(copy / "evaluation")
+    record = json.loads((copy / "training.json").read_text())
+    record["dataset"] |= {"title": "HAM10000", "drawn": False}
+    (copy / "training.json").write_text(json.dumps(record | {"decision": None}))
+    card = render_card(copy)
+    assert unmeasured in card and not any(
+        claim in card for claim in (OWN, NO_OTHER, calibrated, "A table below counts", "have few test images")
+    )
+
+
 def test_says_what_goes_in_and_out_how_gaps_were_treated_and_what_nobody_stated(copy: Path) -> None:
     card = render_card(copy)
     assert "**Input:** one dermatoscopic image" in card and "**Output:** a probability for each label" in card
