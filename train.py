@@ -120,7 +120,7 @@ def build_trainer(
     """The Trainer with model, data and class weights in place, and the record of all of them."""
     import transformers
 
-    from lesions.dataset import describe_dataset, label_names
+    from lesions.dataset import label_names
     from lesions.diagnoses import malignant_among, why_unknown
     from lesions.hub import local_folder
     from lesions.model.inputs import LesionImages, collate
@@ -132,7 +132,7 @@ def build_trainer(
     from lesions.training.class_weights import class_weights, count_labels
     from lesions.training.distillation import Distillation, Teacher, Teachers
     from lesions.training.layer_decay import layers_of
-    from lesions.training.saved.record import describe_model
+    from lesions.training.saved.record import describe_dataset, describe_model
     from lesions.training.trainer import WeightedTrainer, compute_metrics
 
     transformers.set_seed(training.seed)  # before the new head draws its weights

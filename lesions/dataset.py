@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from lesions.diagnoses import unusable_names
 from lesions.faults import Faults, InputError, refused_file
-from lesions.hub import local_folder, public_name, revision_of
+from lesions.hub import local_folder, public_name
 from lesions.output.files import check_regular, read_json, sha256_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _unusable_rows(part: Dataset) -> dict[str, list[str]]:
 
 def title_of(name: str) -> str:
     """The title of the data set, whatever its folder is called."""
-    return str(_audit(name).get("source", {}).get("title", public_name(name)))
+    return str(audit_of(name).get("source", {}).get("title", public_name(name)))
 
 
 class Origin(TypedDict):
@@ -175,33 +175,14 @@ class Audit(TypedDict):
     source: NotRequired[Origin]
     sources: NotRequired[dict[str, Part]]
     duplicates: NotRequired[Duplicates]
+    no_lesion_id: NotRequired[int]
 
 
-def _audit(name: str) -> dict[str, Any]:
+def audit_of(name: str) -> dict[str, Any]:
+    """The content of the audit.json of the data set `name`; empty if it has none. Raises InputError if it is broken."""
     file = local_folder(name, "dataset") / "audit.json"
     what = "what data_prep.py writes; make the data set again, or remove it"
     return read_json(file, Audit, what) if file.is_file() else {}
-
-
-def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
-    """What a record of a training says about its data: name, title, whether it is synthetic, its size by split, the
-    (width, height) of its first image in pixels, how many lesions under two ids were kept together, the images and
-    terms of each source, and the fingerprint of each split."""
-    audit = _audit(name)
-    return {
-        "name": public_name(name),
-        "revision": revision_of(local_folder(name, "dataset")),
-        **audit.get("source", {"title": public_name(name), "drawn": False}),
-        "n_images": {split: len(part) for split, part in dataset.items()},
-        "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},
-        "picture_size": list(dataset["train"][0]["image"].size),
-        "lesions_merged": audit.get("duplicates", {}).get("lesions_merged"),
-        "sources": {
-            name: {"n_images": about["n_images"], "terms": about["terms"]}
-            for name, about in audit.get("sources", {}).items()
-        },
-        "fingerprints": split_fingerprints(dataset),
-    }
 
 
 def label_names(dataset: DatasetDict) -> list[str]:

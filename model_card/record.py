@@ -45,7 +45,9 @@ class WholeData(Data):
     n_images: Counts
     n_lesions: Counts
     picture_size: Size
+    one_size: NotRequired[bool]
     lesions_merged: int | None
+    no_lesion_id: NotRequired[int | None]
 
 
 class Weights(TypedDict):

@@ -14,13 +14,15 @@ import pyarrow as pa
 import pytest
 from datasets import load_dataset
 from in_process import in_process
+from PIL import Image
 from pyarrow import parquet
 
-from lesions.dataset import JPEG, dataset_fingerprint, describe_dataset, load_splits
+from lesions.dataset import JPEG, dataset_fingerprint, load_splits
 from lesions.evaluation.limits.fitting import store_limits
 from lesions.faults import InputError
 from lesions.model.inputs import LesionImages
 from lesions.model.loading import load_processor
+from lesions.training.saved.record import describe_dataset
 
 
 def changed(sample: Path, folder: Path, split: str, **values: Any) -> Path:
@@ -238,7 +240,12 @@ def test_an_audit_of_another_version_that_says_less_is_taken(sample: Path, tmp_p
     splits = load_splits(str(folder), "train", "test")
     (folder / "audit.json").write_text(json.dumps({"source": {"title": "Mine", "drawn": False}}))
     about = describe_dataset(str(folder), splits)
-    assert (about["title"], about["lesions_merged"], about["sources"]) == ("Mine", None, {})
+    assert (about["title"], about["lesions_merged"], about["no_lesion_id"], about["sources"]) == (
+        "Mine",
+        None,
+        None,
+        {},
+    )
     (folder / "audit.json").unlink()
     assert describe_dataset(str(folder), splits)["title"] == "data"
 
@@ -270,3 +277,18 @@ def test_a_folder_that_is_called_as_a_home_folder_is_read(
     shutil.copytree(sample, tmp_path / "~" / "data")
     monkeypatch.chdir(tmp_path)
     assert load_splits("~/data", "test")["test"].num_rows
+
+
+def test_a_record_says_whether_all_training_images_have_one_size(sample: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sample, tmp_path / "data")
+    assert describe_dataset(str(folder), load_splits(str(folder), "train"))["one_size"]
+    (path,) = folder.glob("data/train-*.parquet")
+    table = parquet.read_table(path)
+    images, small = table["image"].to_pylist(), BytesIO()
+    Image.new("RGB", (9, 7)).save(small, "JPEG")
+    images[5] = {**images[5], "bytes": small.getvalue()}
+    at = table.schema.get_field_index("image")
+    parquet.write_table(
+        table.set_column(at, table.schema.field(at), pa.array(images, table.schema.field(at).type)), path
+    )
+    assert not describe_dataset(str(folder), load_splits(str(folder), "train"))["one_size"]

@@ -207,7 +207,7 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     in_process("evaluate_model.py", "--compare", copy.parent / "old", copy, "--output", copy / "comparison")
 
     card = render_card(copy)
-    assert "| other | clinic 4, train 5 | CC0, A \\| B |" in card and "They also derive from other" in card
+    assert "| other | clinic 4, train 5 | CC0, A \\| B |" in card and "also derive from other; the table of" in card
     assert "- Run 1 of 3" in card and "5 epochs" in card and card.index("5 epochs") < card.index("7 epochs")
     assert "## External tests" in card and "| clinic: 1 | 6 | 0.250 | - |" in card
     assert "6 show skin of the three darkest" in card and "too few" in card
@@ -219,6 +219,24 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     content["compared"][0]["weights_sha256"] = "0" * 64
     comparison.write_text(json.dumps(content))
     assert "Compared with old" not in render_card(copy)
+
+
+def test_says_of_the_data_what_holds_for_all_of_them(copy: Path) -> None:
+    path = copy / "training.json"
+    record = json.loads(path.read_text())
+    size = "{} x {} pixels".format(*record["dataset"]["picture_size"])
+    assert record["dataset"]["one_size"] and record["dataset"]["no_lesion_id"] == 0
+    assert f"The stored training images have {size}." in render_card(copy) and "no lesion id and" not in render_card(
+        copy
+    )
+    sources = {name: {"n_images": {"train": 5}, "terms": "own"} for name in ("Clinic", "HAM10000")}
+    record["dataset"] |= {"title": "Clinic", "drawn": False, "sources": sources, "one_size": False, "no_lesion_id": 17}
+    record["settings"]["side"] = 2 * max(record["dataset"]["picture_size"])
+    path.write_text(json.dumps(record))
+    card = render_card(copy)
+    assert f"images differ in size; the first has {size}." in card and "enlarged" not in card
+    assert "17 images have no lesion id and count as lesions of their own" in card and "the same share" not in card
+    assert "derived from Clinic. Its license applies to them. They also derive from HAM10000;" in card
 
 
 OWN, NO_OTHER = "trained on other lesions of the same source", "on no external data"

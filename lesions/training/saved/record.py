@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from datasets import Dataset, DatasetDict, Image
 
-from lesions.hub import public_name
+from lesions.dataset import audit_of, split_fingerprints
+from lesions.hub import local_folder, public_name, revision_of
+from lesions.images import BadImage, open_image
 from lesions.output.files import write_json
 from lesions.run_folder import RECORD
 from lesions.training.arguments import PRECISIONS
@@ -37,6 +41,41 @@ def describe_model(options: TrainOptions, trainer: WeightedTrainer, earlier: dic
         "processes": trainer.args.world_size,
         "versions": {name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
     }
+
+
+def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
+    """What a record of a training says about its data: name, title, whether it is synthetic, its size by split, the
+    (width, height) of its first training image in pixels and whether all have it, how many lesions under two ids were
+    kept together, how many images have no lesion id, the images and terms of each source, and the fingerprint of each
+    split."""
+    audit = audit_of(name)
+    return {
+        "name": public_name(name),
+        "revision": revision_of(local_folder(name, "dataset")),
+        **audit.get("source", {"title": public_name(name), "drawn": False}),
+        "n_images": {split: len(part) for split, part in dataset.items()},
+        "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},
+        "picture_size": list(dataset["train"][0]["image"].size),
+        "one_size": _are_of_one_size(dataset["train"]),
+        "lesions_merged": audit.get("duplicates", {}).get("lesions_merged"),
+        "no_lesion_id": audit.get("no_lesion_id"),
+        "sources": {
+            name: {"n_images": about["n_images"], "terms": about["terms"]}
+            for name, about in audit.get("sources", {}).items()
+        },
+        "fingerprints": split_fingerprints(dataset),
+    }
+
+
+def _are_of_one_size(rows: Dataset) -> bool:
+    """Whether all images have the same width and height. One that is broken is refused when it is decoded."""
+    sizes = set()
+    for row in rows.select_columns("image").cast_column("image", Image(decode=False)):
+        with suppress(BadImage):
+            sizes.add(open_image(row["image"]["bytes"]).size)  # from the header: decoding would take a minute
+        if len(sizes) > 1:
+            return False
+    return True
 
 
 def describe_training(trainer: WeightedTrainer) -> dict[str, Any]:
