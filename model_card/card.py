@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from lesions.dataset import SHARES
-from lesions.diagnoses import malignant_among, melanomas_among, name_of, why_unknown
+from lesions.diagnoses import malignant_among, name_of, why_unknown
 from lesions.faults import InputError
 from lesions.hub import public_name
 from lesions.metrics.names import METRICS
@@ -17,7 +17,7 @@ from lesions.model.onnx_file import ONNX_FILE
 from lesions.output.files import write_text
 from lesions.output.plain_text import for_markdown, one_line
 from lesions.output.templates import render
-from lesions.report.elsewhere import count_dark, earlier_model, external
+from lesions.report.elsewhere import count_dark, earlier_model, external, melanoma_in
 from lesions.report.reading import read_comparison, read_report
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import Section, count_images, describe_gaps, format_metric, recall_of
@@ -85,7 +85,7 @@ def render_card(
         training=training,
         report=report,
         count=count_images(report) if report else None,
-        melanoma=next((report["per_class"][label] for label in melanomas_among(labels)), None) if report else None,
+        melanoma=melanoma_in(report) if report else None,
         gaps=describe_gaps(report) if report else None,
         sections=built,
         elsewhere=[*external(others), *compared_with_earlier(run)],

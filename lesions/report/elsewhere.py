@@ -53,9 +53,16 @@ def _tones(reports: list[dict[str, Any]]) -> list[tuple[str, str, dict[str, Any]
     ]
 
 
-def _melanomas_found(report: dict[str, Any]) -> str:
+def melanoma_in(report: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of `per_class` on melanoma. None if several labels are melanoma, such as one in situ and an invasive one:
+    the recall of a label counts a melanoma as missed if the answer is another of them."""
     found = [report["per_class"][label] for label in melanomas_among(list(report["per_class"]))]
-    return format_metric(recall_of(found[0])) + f" of {found[0]['support']}" if found and found[0]["support"] else "-"
+    return found[0] if len(found) == 1 else None
+
+
+def _melanomas_found(report: dict[str, Any]) -> str:
+    found = melanoma_in(report)
+    return format_metric(recall_of(found)) + f" of {found['support']}" if found and found["support"] else "-"
 
 
 def _coverage(report: dict[str, Any]) -> str:

@@ -122,6 +122,24 @@ def test_a_run_that_went_on_from_an_unfinished_one_has_a_card(copy: Path) -> Non
     assert "- Run 1 of 2, with the same validation and test images: over " in render_card(copy)
 
 
+def test_melanomas_of_several_labels_are_not_counted_by_one_of_them(copy: Path) -> None:
+    record = json.loads((copy / "training.json").read_text())
+    record["dataset"] |= {"drawn": False}
+    (copy / "training.json").write_text(json.dumps(record))
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    (copy / "evaluation-clinic").mkdir()
+    (copy / "evaluation-clinic" / "metrics.json").write_text(json.dumps(report | {"split": "clinic"}))
+    found = f"of {report['per_class']['mel']['support']}"
+    card = render_card(copy)
+    assert f"{found} images, at a specificity" in card and f"{found} | " in card
+    rename_vasc(copy, "melanoma in situ")
+    (copy / "evaluation-clinic" / "metrics.json").write_text(
+        json.dumps(json.loads((copy / "evaluation" / "metrics.json").read_text()) | {"split": "clinic"})
+    )
+    card = render_card(copy)
+    assert "## External tests" in card and "Melanomas found" not in card and f"{found} | " not in card
+
+
 def rename_vasc(run: Path, label: str, **record: object) -> None:
     for name in ("config.json", "training.json", "evaluation/metrics.json"):
         content = json.loads(re.sub(r"\bvasc\b", label, (run / name).read_text()))
