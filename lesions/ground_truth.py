@@ -201,7 +201,7 @@ def stated_columns(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, p
             said = pd.Series("", index=table.index)
             for value in stated:
                 said = said.where(said != "", value.mask(value.str.lower().isin(NOTHING), ""))
-            if name in ("lesion_id", PATIENT):
+            if name in ("lesion_id", PATIENT, "skin_tone"):
                 said = said.str.replace(WHOLE, r"\1", regex=True)
             known[name] = said.str.lower().replace(SEXES) if name == "sex" else said
     return known

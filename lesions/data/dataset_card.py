@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lesions.diagnoses import name_and_code
 from lesions.output.plain_text import for_markdown
 from lesions.output.templates import render
+from lesions.report.elsewhere import TONES, is_on_scale
 
 if TYPE_CHECKING:
     from lesions.data.exploration.reading import Reading
@@ -37,6 +38,7 @@ def render_dataset_card(audit: dict[str, Any], name: str, readings: Sequence[Rea
         ham10000=audit["source"]["title"] == "HAM10000",
         several=len(audit["sources"]) > 1,
         skin_tone=audit["skin_tones"],
+        tones=TONES if is_on_scale(audit["skin_tones"]) else None,
         size=size_category(audit["n_images"]),
         splits=list(split["shares"]),
         shares=" / ".join(f"{100 * share:.0f}" for share in split["shares"].values()),

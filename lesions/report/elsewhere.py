@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lesions.diagnoses import melanomas_among
@@ -9,8 +10,9 @@ from lesions.metrics.names import METRICS
 from lesions.report.sections import BOX
 from lesions.report.wording import Section, count_images, format_metric, recall_of
 
-TONES = "from 0, very dark, to 5, very light"  # the scale of MILK10k's skin_tone_class
-DARK = ("0", "1", "2")
+# The scale of MILK10k's skin_tone_class. Others go the other way, as Fitzpatrick's, or group his types, as DDI's 12.
+SCALE, TONES = ("0", "1", "2", "3", "4", "5"), "from 0, very dark, to 5, very light"
+DARK = SCALE[:3]
 
 
 def external(reports: list[dict[str, Any]]) -> list[Section]:
@@ -34,16 +36,22 @@ def external(reports: list[dict[str, Any]]) -> list[Section]:
         for split, tone, row in _tones(reports)
     ]
     if by_tone:
-        text = f"Skin tone {TONES}, as the data set states it. With few images a row says little."
+        known = f" {TONES}," if is_on_scale(tone for _, tone, _ in _tones(reports)) else ""
+        text = f"Skin tone{known} as the data set states it. With few images a row says little."
         titles = [METRICS[name].title for name in BOX[:2]]
         sections.append(Section("By skin tone", text, ["skin tone", "images", *titles], by_tone))
     return sections
 
 
 def count_dark(reports: list[dict[str, Any]]) -> int | None:
-    """How many external images show one of the three darkest skin tones; None where no set states skin tones."""
-    tones = _tones(reports)
+    """How many external images show one of the three darkest skin tones; None where no set states them on SCALE."""
+    tones = _tones([each for each in reports if is_on_scale(each["subgroups"].get("skin tone", {}))])
     return sum(row["n_images"] for _, tone, row in tones if tone in DARK) if tones else None
+
+
+def is_on_scale(tones: Iterable[str]) -> bool:
+    """Whether all `tones` that are known are on SCALE."""
+    return {*tones} <= {*SCALE, "unknown"}
 
 
 def _tones(reports: list[dict[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -295,8 +295,11 @@ def test_ids_that_do_not_meet_are_shown_in_both_forms(tmp_path: Path) -> None:
 
 def test_ids_that_pandas_wrote_as_numbers_with_a_point_are_whole(tmp_path: Path) -> None:
     table = read_joined(
-        tmp_path, "image,dx,lesion_id\na,nv,7.0\nb,nv,7\nc,nv,1.0.0.5\n", "lesion_id,sex\n7,male\n1.0.0.5,x\n"
+        tmp_path,
+        "image,dx,lesion_id,skin_tone_class\na,nv,7.0,2.0\nb,nv,7,2\nc,nv,1.0.0.5,\n",
+        "lesion_id,sex\n7,male\n1.0.0.5,x\n",
     )
+    assert table["skin_tone"].tolist() == ["2", "2", "unknown"]
     assert table["lesion_id"].tolist() == ["7", "7", "1.0.0.5"] and table["sex"].tolist() == ["male", "male", "x"]
 
 

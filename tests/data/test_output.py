@@ -66,6 +66,14 @@ def test_a_title_and_classes_from_data_stay_in_their_place(sample: Path) -> None
     assert "<script" not in card and card.count("\n---\n") == 1 and "x\\|y'" in card
 
 
+def test_the_card_knows_one_scale_of_skin_tones(sample: Path) -> None:
+    audit = read_json(sample / "audit.json")
+    card = render_dataset_card({**audit, "skin_tones": {"0": 3, "5": 2}}, "data/x")
+    assert "| `skin_tone` | from 0, very dark, to 5, very light, as MILK10k" in card
+    card = render_dataset_card({**audit, "skin_tones": {"12": 3, "56": 2}}, "data/x")
+    assert "| `skin_tone` | as its source states it" in card and "very dark" not in card
+
+
 def test_a_user_without_home_and_a_terminal_without_unicode(tmp_path: Path) -> None:
     environment = {"PYTHONIOENCODING": "cp1252", "HOME": "", "XDG_CACHE_HOME": os.fspath(tmp_path / "cache")}
     command("data_prep.py", "--source", "sample", "--output", tmp_path / "data", **environment)

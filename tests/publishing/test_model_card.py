@@ -228,7 +228,7 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     assert "| other | clinic 4, train 5 | CC0, A \\| B |" in card and "also derive from other; the table of" in card
     assert "- Run 1 of 3" in card and "5 epochs" in card and card.index("5 epochs") < card.index("7 epochs")
     assert "## External tests" in card and "| clinic: 1 | 6 | 0.250 | - |" in card
-    assert "6 show skin of the three darkest" in card and "too few" in card
+    assert "6 show skin of the three darkest" in card and "too few" in card and "from 0, very dark, to 5" in card
     assert "Nothing is known about dark skin" not in card and "on no external data" not in card
     assert "## Compared with old" in card or "### Compared with old" in card
 
@@ -237,6 +237,25 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     content["compared"][0]["weights_sha256"] = "0" * 64
     comparison.write_text(json.dumps(content))
     assert "Compared with old" not in render_card(copy)
+
+
+@pytest.mark.parametrize("tones", [("12", "56"), ("1", "6"), ("II", "V")])
+def test_skin_tones_on_another_scale_are_not_called_dark_or_light(copy: Path, tones: tuple[str, str]) -> None:
+    record = json.loads((copy / "training.json").read_text())
+    record["dataset"] |= {"title": "HAM10000", "drawn": False}
+    (copy / "training.json").write_text(json.dumps(record))
+    report = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    row = {
+        "n_images": 6,
+        "n_lesions": 6,
+        **{name: report["metrics"][name] for name in ("accuracy", "balanced_accuracy")},
+    }
+    report |= {"split": "clinic", "subgroups": {"skin tone": dict.fromkeys((*tones, "unknown"), row)}}
+    (copy / "evaluation-clinic").mkdir()
+    (copy / "evaluation-clinic" / "metrics.json").write_text(json.dumps(report))
+    card = render_card(copy)
+    assert f"| clinic: {tones[1]} | 6 |" in card and "\nSkin tone as the data set states it." in card
+    assert "very dark" not in card and "three darkest" not in card
 
 
 def test_says_of_the_data_what_holds_for_all_of_them(copy: Path) -> None:
