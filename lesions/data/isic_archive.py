@@ -12,7 +12,7 @@ import pandas as pd
 
 LEVELS = tuple(f"diagnosis_{level}" for level in (5, 4, 3, 2, 1))  # the most specific first
 DERMOSCOPIC = "dermoscopic"
-NONE_STATED = "none stated"  # instead of a diagnosis
+NONE_STATED = "none stated"  # why an image without a diagnosis is left out
 
 # The Archive's names of any level, in lower case, also those of its older tables. A lesion takes the class of its most
 # specific name that is listed here; with none of them it is outside HAM10000's classes.
@@ -62,7 +62,8 @@ def class_of(names: Iterable[str]) -> str | None:
 
 
 def diagnoses_of(table: pd.DataFrame) -> list[str]:
-    """For each row of the Archive's `table` (of strings) its class, or its own most specific name if it has none."""
+    """For each row of the Archive's `table` (of strings) its class, or its own most specific name if it has none; "" if
+    the Archive states no diagnosis."""
     levels = [name for name in (*LEVELS, "diagnosis") if name in table]
-    named = [[name for name in row if name] for row in table[levels].itertuples(index=False)]
-    return [class_of(names) or (names[0] if names else NONE_STATED) for names in named]
+    named = [[name.strip() for name in row if name.strip()] for row in table[levels].itertuples(index=False)]
+    return [class_of(names) or (names[0] if names else "") for names in named]

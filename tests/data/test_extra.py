@@ -59,7 +59,8 @@ def test_the_class_of_a_diagnosis_of_the_archive(names: list[str], dx: str | Non
 def test_the_archives_metadata_leaves_out_and_counts_what_has_no_class(tmp_path: Path) -> None:
     close_up, scar = "clinical: close-up", ("Benign", "", "Scar", "")
     rows = [("a", "L1", "dermoscopic", NEVUS), ("b", "", "dermoscopic", MELANOMA), ("c", "L3", close_up, NEVUS)]
-    folder = archive(tmp_path / "archive", [*rows, ("d", "L1", "dermoscopic", scar), ("e", "", "", NEVUS)])
+    rows += [("d", "L1", "dermoscopic", scar), ("e", "", "", NEVUS), ("f", "L6", "dermoscopic", ("", " ", "", ""))]
+    folder = archive(tmp_path / "archive", rows)
     (folder / "tones.csv").write_text("lesion_id,isic_id,skin_tone_class,site\nL1,other,1,hand\n")
     faults, left_out = Faults(), []
     tables = [folder / "metadata.csv", folder / "tones.csv"]
@@ -72,7 +73,10 @@ def test_the_archives_metadata_leaves_out_and_counts_what_has_no_class(tmp_path:
     assert [(row.image_id, row.kind, row.reason) for row in left_out] == [
         ("c", "image type", close_up),
         ("d", "diagnosis", "Scar"),
+        ("f", "diagnosis", "none stated"),
     ]
+    table = read_metadata(tables, faults, classes=None)  # as --metadata takes it, with any diagnoses
+    assert faults.by_kind["dx is empty, in line"] == ["7"] and set(table["dx"]) == {"nv", "mel", "Scar", ""}
 
 
 def test_the_archive_as_the_source(tmp_path: Path) -> None:
