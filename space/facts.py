@@ -13,6 +13,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from lesions.diagnoses import malignant_among, name_and_code, name_of
 from lesions.faults import InputError
+from lesions.metrics.conformal import guaranteed_share
 from lesions.metrics.names import METRICS
 from lesions.metrics.targets import score_of
 from lesions.model.inputs import levels_of, noise, resize
@@ -65,9 +66,9 @@ def describe(labels: list[str], named: list[str] | None) -> list[dict[str, Any]]
 
 
 def prediction_sets(chosen: dict[str, Any], labels: list[str]) -> dict[str, Any]:
-    """Thresholds for what can't be ruled out, one for each label."""
+    """Thresholds for what can't be ruled out, one for each label, and the share of lesions that they hold for."""
     thresholds = [chosen["by_diagnosis"][label]["threshold"] for label in labels]
-    return {"level": chosen["level"], "thresholds": thresholds}
+    return {"level": chosen["level"], "guarantee": guaranteed_share(chosen), "thresholds": thresholds}
 
 
 def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:

@@ -14,7 +14,7 @@ interface ModelFacts {
   calibration: { low: number; high: number; n_images: number; accuracy: number }[];
   points: OperatingPoint[];
   shown_point: number | null;
-  prediction_sets: { level: number; thresholds: number[] }[];
+  prediction_sets: { level: number; guarantee: number; thresholds: number[] }[];
   shown_level: number;
   familiarity: { accepted: number; threshold: number } | null;
 }

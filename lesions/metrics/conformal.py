@@ -63,3 +63,14 @@ def prediction_sets(probabilities: Array, labels: list[str], chosen: dict[str, A
     thresholds = np.array([chosen["by_diagnosis"][label]["threshold"] for label in labels])
     most_probable = np.arange(len(labels)) == probabilities.argmax(axis=1)[:, None]
     return (probabilities >= thresholds) | most_probable
+
+
+def guaranteed_share(chosen: dict[str, Any]) -> float:
+    """The share of new lesions whose set holds their diagnosis, where the diagnoses are as frequent as among the
+    validation lesions. It is below the level if some diagnosis has too few of these.
+
+    `chosen` is one of `choose_thresholds`' list.
+    """
+    rows = chosen["by_diagnosis"].values()
+    held = sum(row["guarantee"] * row["n_lesions"] for row in rows if row["guarantee"] is not None)
+    return held / max(1, sum(row["n_lesions"] for row in rows))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesions.arrays import Array
 from lesions.diagnoses import malignant_among, name_of, why_unknown
-from lesions.metrics.conformal import prediction_sets
+from lesions.metrics.conformal import guaranteed_share, prediction_sets
 from lesions.metrics.targets import score_of
 from lesions.output.plain_text import one_line
 
@@ -55,7 +55,7 @@ def describe_image(
         names = ", ".join(name_of(label) for label, holds in zip(labels, held, strict=True) if holds)
         lines += [
             f"  Can't rule out: {names}. For images like the training images, this list",
-            f"  holds the diagnosis of {100 * chosen['level']:g} % of the lesions.",
+            f"  holds the diagnosis of {100 * guaranteed_share(chosen):.0f} % of the lesions.",
         ]
     return "\n".join(map(one_line, lines))
 
@@ -86,7 +86,7 @@ def describe_folder(
     if chosen := _shown_sets(record):
         sets = prediction_sets(probabilities, labels, chosen)
         columns["can't rule out"] = [" ".join(np.array(labels)[held]) for held in sets]
-        share = f"{100 * chosen['level']:g} % of the lesions"
+        share = f"{100 * guaranteed_share(chosen):.0f} % of the lesions"
         notes.append(f"(can't rule out: for images like the training images, it holds the diagnosis of {share})")
     if unfamiliar is not None:
         columns["unlike the training images"] = ["don't trust" if each else "" for each in unfamiliar]

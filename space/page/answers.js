@@ -46,7 +46,8 @@ export class Answers {
     const chosen = sets.find((set) => set.level === level);
     if (!chosen) return "";
     const held = order.filter((label, at) => at === 0 || this.#probabilities[label] >= chosen.thresholds[label]);
-    return fill(STRINGS.held, { names: held.map((label) => labels[label].name).join(", "), level: percent(level) });
+    const names = held.map((label) => labels[label].name).join(", ");
+    return fill(STRINGS.held, { names, share: percent(chosen.guarantee) });
   }
 
   /** @param {number} label */

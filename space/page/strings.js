@@ -40,7 +40,7 @@ export const STRINGS = {
   announce: "Most probable: {name}, {share}. {decision}",
   bin: "Of {n} test images that got {low} to {high} for their first diagnosis, it was right for {right}.",
 
-  held: "Can't rule out: {names}. For images like the training images, this list holds the diagnosis of {level} of the lesions.",
+  held: "Can't rule out: {names}. For images like the training images, this list holds the diagnosis of {share} of the lesions.",
   unfamiliar: "This image is unlike the images that the model was trained on. Don't trust the answer.",
   unfamiliar_short: "Unlike the training images: don't trust this answer.",
 

@@ -180,7 +180,7 @@ def test_says_what_it_does_not_know(browser: Any, tmp_path: Path) -> None:
     distances = predictor.familiarity.distance(answers.features)
     thresholds = np.median(answers.probabilities, axis=0)
     by_diagnosis = {
-        label: {"threshold": float(threshold), "guarantee": 0.95, "n_lesions": 40}
+        label: {"threshold": float(threshold), "guarantee": 0.8, "n_lesions": 4}
         for label, threshold in zip(EIGHT, thresholds, strict=True)
     }
     sets = {"level": 0.95, "by_diagnosis": by_diagnosis}
@@ -196,6 +196,7 @@ def test_says_what_it_does_not_know(browser: Any, tmp_path: Path) -> None:
     for image, holds, strange in zip(images, held, unfamiliar, strict=True):
         visitor.answer(encoded(image, "PNG"), "lesion.png", "image/png")
         text = visitor.page.locator("#held").inner_text()
+        assert "holds the diagnosis of 80% of the lesions" in text
         named = text.removeprefix("Can't rule out: ").split(". For images like")[0].split(", ")
         assert set(named) == {name_of(label) for label, one in zip(EIGHT, holds, strict=True) if one}
         assert visitor.page.locator("#unfamiliar").is_visible() == strange

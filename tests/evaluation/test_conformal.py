@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lesions.evaluation.limits.coverage import measure_prediction_sets
-from lesions.metrics.conformal import choose_thresholds, prediction_sets
+from lesions.metrics.conformal import choose_thresholds, guaranteed_share, prediction_sets
 from lesions.metrics.measured import Measured
 
 LABELS = ["mel", "nv"]
@@ -41,6 +41,13 @@ def test_few_lesions_guarantee_what_they_can() -> None:
     # No validation image is a nevus.
     chosen = choose_thresholds(np.array([[0.9, 0.1]]), np.array([0]), np.array(["one"]), LABELS)
     assert chosen[0]["by_diagnosis"]["nv"] == {"threshold": 0.0, "guarantee": None, "n_lesions": 0}
+
+
+def test_an_answer_promises_no_more_than_the_lesions_guarantee() -> None:
+    rows = {"mel": (0.8, 4), "nv": (0.95, 36), "df": (None, 0)}
+    by_diagnosis = {label: {"guarantee": share, "n_lesions": count} for label, (share, count) in rows.items()}
+    chosen = {"level": 0.95, "by_diagnosis": by_diagnosis}
+    assert guaranteed_share(chosen) == pytest.approx(0.935)  # (4 x 0.8 + 36 x 0.95) / 40
 
 
 def test_a_set_holds_what_reaches_its_threshold_and_is_never_empty() -> None:

@@ -14,6 +14,7 @@ from in_process import in_process
 from PIL import Image
 
 from lesions.faults import InputError
+from lesions.metrics.conformal import guaranteed_share
 from lesions.model.familiarity import Familiarity
 from lesions.run_folder import FAMILIARITY
 
@@ -98,3 +99,7 @@ def test_answers_name_what_cannot_be_ruled_out_and_refuse_noise(run: Path, sampl
     assert sum(table[f"lesion{number}"].endswith("don't trust") for number in range(6)) <= 2
     shown = in_process("evaluate_model.py", "--model", run, "--images", tmp_path / "noise.png").stdout
     assert "unlike the training images: don't trust this answer" in shown and "Can't rule out: " in shown
+    record = json.loads((run / "training.json").read_text())
+    (chosen,) = (sets for sets in record["prediction_sets"] if sets["level"] == 0.95)
+    share = f"holds the diagnosis of {100 * guaranteed_share(chosen):.0f} % of the lesions"
+    assert share in shown and any(share in line for line in lines) and "95 %" not in share
