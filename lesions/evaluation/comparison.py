@@ -19,6 +19,7 @@ from lesions.metrics.names import HEADLINE
 from lesions.metrics.scores import weighted_metrics
 from lesions.output.plain_text import for_markdown
 from lesions.report.reading import read_report
+from lesions.report.wording import count_images, resampled
 from lesions.run_folder import EVALUATION, METRICS_FILE, RECORD, WEIGHTS, record_of, weights_of
 
 OTHER_DATA = "measured on other data than the first"
@@ -119,12 +120,12 @@ def _read(folder: Path, report: dict[str, Any]) -> Measured:
 def as_markdown(comparison: dict[str, Any]) -> str:
     """The comparison as a table: a row for each metric, a column for each run, with 95 % intervals in brackets."""
     comparison = for_markdown(comparison)
-    first, compared = comparison["first"], comparison["compared"]
-    lesions = f" of {comparison['n_lesions']} lesions" if comparison["n_lesions"] else ""
+    first, compared, unit = comparison["first"], comparison["compared"], resampled(comparison)
+    split = f", split {comparison['split']}" if comparison["split"] else ""
     lines = [
-        f"{comparison['dataset']}, split {comparison['split']}: {comparison['n_images']} images{lesions}, "
-        f"fingerprint {comparison['dataset_fingerprint']}. All columns but the first show the difference from "
-        f"{first['model']}, with its 95 % interval from a paired bootstrap over lesions.",
+        f"{comparison['dataset']}{split}: {count_images(comparison)}, fingerprint "
+        f"{comparison['dataset_fingerprint'] or 'none'}. All columns but the first show the difference from "
+        f"{first['model']}, with its 95 % interval from a paired bootstrap over {unit}.",
         "",
         "| | " + " | ".join([first["model"], *(f"{each['model']}: difference" for each in compared)]) + " |",
         "|---|" + "---|" * (1 + len(compared)),
@@ -139,5 +140,5 @@ def as_markdown(comparison: dict[str, Any]) -> str:
     lines.append("| right where the other is wrong | | " + " | ".join(counts) + " |")
     lines.append("| McNemar's exact test, p (images taken as independent) | | " + " | ".join(p_values) + " |")
     if "seeds" in comparison:
-        lines += describe_spread(comparison["seeds"], comparison["over_seeds"])
+        lines += describe_spread(comparison["seeds"], comparison["over_seeds"], unit)
     return "\n".join(lines) + "\n"

@@ -54,17 +54,18 @@ def spread_over_seeds(models: Sequence[Measured]) -> dict[str, dict[str, float]]
     return spread
 
 
-def describe_spread(seeds: Sequence[int], spread: dict[str, dict[str, float]]) -> list[str]:
-    """The spread as the lines of a Markdown table, under a sentence that says what it is."""
+def describe_spread(seeds: Sequence[int], spread: dict[str, dict[str, float]], unit: str) -> list[str]:
+    """The spread as the lines of a Markdown table, under a sentence that says what it is. `unit` is what the intervals
+    resampled: lesions, or images where these are not known."""
     rows = [
         f"| {name} | {row['mean']:.4f} | {row['sd']:.4f} | {row['half_width']:.4f} |" for name, row in spread.items()
     ]
     return [
         "",
         f"These are {len(seeds)} runs of one recipe, with the seeds {', '.join(map(str, seeds))}. The spread over "
-        "seeds is what another training would change; the interval over lesions is what other lesions would.",
+        f"seeds is what another training would change; the interval over {unit} is what other {unit} would.",
         "",
-        "| | mean over seeds | standard deviation over seeds | half of the 95 % interval over lesions |",
+        f"| | mean over seeds | standard deviation over seeds | half of the 95 % interval over {unit} |",
         "|---|---|---|---|",
         *rows,
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from lesions.diagnoses import melanomas_among
 from lesions.metrics.names import METRICS
 from lesions.report.sections import BOX
-from lesions.report.wording import Section, count_images, format_metric, recall_of
+from lesions.report.wording import Section, count_images, format_metric, recall_of, resampled
 
 # The scale of MILK10k's skin_tone_class. Others go the other way, as Fitzpatrick's, or group his types, as DDI's 12.
 SCALE, TONES = ("0", "1", "2", "3", "4", "5"), "from 0, very dark, to 5, very light"
@@ -85,8 +85,9 @@ def earlier_model(comparison: dict[str, Any], weights: str) -> list[Section]:
     if found is None:
         return []
     text = (
-        f"This model and {comparison['first']['model']} on the same {count_images(comparison)} of split "
-        f"{comparison['split']}; the difference with its 95 % interval from a paired bootstrap over lesions."
+        f"This model and {comparison['first']['model']} on the same {count_images(comparison)}"
+        + (f" of split {comparison['split']}" if comparison["split"] else "")
+        + f"; the difference with its 95 % interval from a paired bootstrap over {resampled(comparison)}."
     )
     rows = [
         [METRICS[name].title, format_metric(metric["value"]), format_metric(found["differences"][name], "+")]

@@ -38,6 +38,11 @@ def count_images(part: dict[str, Any]) -> str:
     return f"{part['n_images']} images" + (f" of {part['n_lesions']} lesions" if part["n_lesions"] else "")
 
 
+def resampled(part: dict[str, Any]) -> str:
+    """What the bootstrap of these images resampled: their lesions, where these are known."""
+    return "lesions" if part["n_lesions"] else "images"
+
+
 def describe_gaps(report: dict[str, Any]) -> str:
     """Which subgroups the model serves less well."""
     sentences = []

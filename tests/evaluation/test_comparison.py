@@ -13,6 +13,7 @@ from in_process import in_process
 
 from lesions.evaluation.comparison import mcnemar, paired_differences
 from lesions.metrics.measured import Measured
+from model_card.card import render_card
 
 
 def two_models() -> tuple[Measured, Measured]:
@@ -68,6 +69,24 @@ def test_the_command_writes_a_table(runs: tuple[Path, Path], tmp_path: Path) -> 
     for name, figure in comparison["first"]["metrics"].items():
         assert figure["value"] == pytest.approx(measured[name]["value"], abs=1e-6), name
         assert figure["low"] == pytest.approx(measured[name]["low"], abs=1e-6), name
+
+
+def test_a_folder_of_images_of_unknown_lesions_is_called_so(copy: Path, tmp_path: Path) -> None:
+    results = copy / "evaluation"
+    pd.read_csv(results / "ground_truth.csv").drop(columns="lesion_id").to_csv(
+        results / "ground_truth.csv", index=False
+    )
+    report = json.loads((results / "metrics.json").read_text())
+    report |= {"dataset": "photos", "split": None, "dataset_fingerprint": None, "n_lesions": None}
+    (results / "metrics.json").write_text(json.dumps(report))
+    shutil.copytree(results, tmp_path / "old" / "evaluation")
+    in_process("evaluate_model.py", "--compare", tmp_path / "old", copy, "--output", copy / "comparison")
+    table = (copy / "comparison" / "comparison.md").read_text()
+    assert table.startswith(f"photos: {report['n_images']} images, fingerprint none. ")
+    assert "from a paired bootstrap over images." in table
+    card = render_card(copy)
+    assert f"This model and old on the same {report['n_images']} images; the difference" in card
+    assert "over images." in card and "split None" not in card
 
 
 def test_runs_that_differ_in_their_seed_show_their_spread(runs: tuple[Path, Path], tmp_path: Path) -> None:
