@@ -64,7 +64,7 @@ def render_card(
     report = reports.pop(EVALUATION, None)
     named = next((one["malignant"] for one in (training, report) if one and one.get("malignant") is not None), None)
     malignant = malignant_among(labels, named)
-    kind = kind_of(training)
+    kind, also_from = kind_of(training), _also_from(training) if training else []
     built = build_sections(report) if report else []
     # The splits that data_prep.py does not make are external ones.
     others = [other for other in reports.values() if training and other["split"] not in (None, *SHARES)]
@@ -95,7 +95,8 @@ def render_card(
         dark=count_dark(others),
         earlier=_earlier(training),
         sources=training["dataset"].get("sources", {}) if training else {},
-        drawn=kind == "drawn",
+        also_from=also_from,
+        drawn=kind == "drawn" and not also_from,
         ham10000=kind == "ham10000",
         metrics=METRICS,
         box=BOX,
@@ -119,6 +120,22 @@ def compared_with_earlier(run: Path) -> list[Section]:
     """The comparison of the model in `run` with an earlier one; nothing if there is none, or one of other weights."""
     path = run / COMPARISON
     return earlier_model(for_markdown(read_comparison(path)), weights_of(run)) if path.is_file() else []
+
+
+def license_of(training: dict[str, Any] | None) -> str | None:
+    """The license of the weights, if all real images that the run, and those that it continues, learned from have
+    one."""
+    kinds = {kind_of(each) for each in (*_earlier(training), training)}
+    (kind, *others) = kinds - {"drawn"} or kinds
+    return None if others else LICENSES[kind]
+
+
+def _also_from(training: dict[str, Any]) -> list[str]:
+    """The sources of real images, beside the title of the data, that the run and those that it continues learned
+    from."""
+    records = [each["dataset"] for each in (training, *_earlier(training)) if not each["dataset"]["drawn"]]
+    names = dict.fromkeys(name for about in records for name in about.get("sources") or [about["title"]])
+    return [name for name in names if name != training["dataset"]["title"]]
 
 
 def kind_of(training: dict[str, Any] | None) -> str:
@@ -151,7 +168,7 @@ def _metadata(
     dataset = training["dataset"]["name"] if training else None
     return ModelCardData(
         model_name=one_line((hub_model_id or public_name(str(run))).split("/")[-1]),
-        license=LICENSES[kind],
+        license=license_of(training),
         library_name="transformers",
         pipeline_tag="image-classification",
         # The Hub takes ids here, not the names of folders.

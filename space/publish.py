@@ -10,7 +10,7 @@ from huggingface_hub import SpaceCardData
 from lesions.hub import Destination, address_of, check_access, push_folder
 from lesions.output.files import write_text
 from lesions.run_folder import record_of
-from model_card.card import LICENSES, kind_of
+from model_card.card import license_of
 from model_card.publish import what_next
 from space.build import PAGE_FILES, build_page
 
@@ -48,7 +48,7 @@ def readme(run: Path, repo_id: str, hub_model_id: str | None) -> str:
         title=title,
         sdk="static",
         app_file="index.html",
-        license=LICENSES[kind_of(record_of(run))],
+        license=license_of(record_of(run)),
         models=[hub_model_id] if hub_model_id else None,
         short_description="Classify a skin lesion in your own browser",
         tags=["skin-lesion", "dermatoscopy", "onnx"],

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from in_process import in_process
 
 from lesions.metrics.names import METRICS
-from model_card.card import render_card
+from model_card.card import license_of, render_card
 
 
 def test_metadata_survives_a_round_trip_through_the_hubs_own_classes(run: Path) -> None:
@@ -138,6 +138,39 @@ def test_melanomas_of_several_labels_are_not_counted_by_one_of_them(copy: Path) 
     )
     card = render_card(copy)
     assert "## External tests" in card and "Melanomas found" not in card and f"{found} | " not in card
+
+
+HAM10000 = "cc-by-nc-4.0"
+
+
+@pytest.mark.parametrize(
+    ("own", "before", "license_", "also"),
+    [
+        ("Clinic", "HAM10000", None, True),  # the release, trained further on data of somebody's own
+        ("HAM10000", "Clinic", None, True),
+        ("Synthetic", "HAM10000", HAM10000, True),
+        ("HAM10000", "Synthetic", HAM10000, False),
+        ("HAM10000", "HAM10000", HAM10000, False),
+        ("Synthetic", "Synthetic", "apache-2.0", False),
+    ],
+)
+def test_what_the_runs_before_learned_from_counts_too(
+    own: str, before: str, license_: str | None, also: bool, copy: Path
+) -> None:
+    path = copy / "training.json"
+    record = json.loads(path.read_text())
+
+    def of(title: str) -> dict:
+        about = {**record["dataset"], "title": title, "drawn": title == "Synthetic", "sources": {}}
+        return {**record, "dataset": about, "dataset_fingerprint": title}
+
+    path.write_text(json.dumps(of(own) | {"earlier": of(before)}))
+    card = render_card(copy)
+    assert ModelCard(card).data.license == license_ == license_of(json.loads(path.read_text()))
+    assert (f"They also derive from {before}, whose terms apply too." in card) == also
+    same = "with the same" if own == before else f"on {before}, with other"
+    assert f"- Run 1 of 2, {same} validation and test images: " in card
+    assert ("It knows nothing about real skin" in card) == (license_ == "apache-2.0")
 
 
 def rename_vasc(run: Path, label: str, **record: object) -> None:
