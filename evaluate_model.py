@@ -55,10 +55,14 @@ def answer(model: str, place: Path, output: Path | None, how: MeasureOptions) ->
     """Prints an answer for each image at `place`, and writes predictions.csv into `output`, if there is one."""
     from lesions.evaluation.image_folder import ImageFolder
     from lesions.evaluation.prediction import Predictor
+    from lesions.faults import InputError
     from lesions.ground_truth import write_predictions
     from lesions.model.familiarity import find_unfamiliar
     from lesions.report.console import NO_DIAGNOSIS, describe_folder, describe_image
+    from lesions.run_folder import METRICS_FILE
 
+    if output and (output / METRICS_FILE).is_file():
+        raise InputError(f"{output} holds metrics, beside which other predictions would lie: give another --output")
     images, predictor = ImageFolder(place), Predictor.of(model, how)
     answers = predictor.probabilities(images, how.batch_size)
     images.raise_if_broken()

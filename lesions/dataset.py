@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 JPEG = b"\xff\xd8\xff"  # how such a file begins
-NEEDED_COLUMNS, TEXTS = ("image", "label", "image_id", "lesion_id"), ("image_id", "lesion_id", "source")
+NEEDED_COLUMNS = ("image", "label", "image_id", "lesion_id")
+TEXTS = ("image_id", "lesion_id", "source", "sex", "localization", "skin_tone", "dx_type")
 LEAST_BYTES = 20  # of a row in a Parquet file: an image and its ids take more, a billion copies of one row less
 MOST_UNPACKED, MOST_COLUMNS = 100, 1000  # times the size of a file: JPEG hardly shrinks any more
 
@@ -106,6 +108,8 @@ def _check_files(name: str, files: dict[str, list[str]], faults: Faults) -> None
         for column in {*TEXTS} & {*features}:
             if getattr(features[column], "dtype", None) not in ("string", "large_string"):
                 faults.add(f"{column} is not text", f"split {split}: {features[column]}")
+        if "age" in features and not re.match("u?int|float", getattr(features["age"], "dtype", "")):
+            faults.add("age is not a number of years", f"split {split}: {features['age']}")
         first = first or features
         if features != first:
             names = sorted(one for one in {*first, *features} if first.get(one) != features.get(one))
@@ -166,6 +170,7 @@ class Part(TypedDict):
 
 
 class Duplicates(TypedDict):
+    audit: NotRequired[str]
     lesions_merged: NotRequired[int | None]
 
 

@@ -24,7 +24,8 @@ from lesions.report.wording import Section, count_images, describe_gaps, format_
 from lesions.run_folder import CURVES, EVALUATION, METRICS_FILE, WEIGHTS, weights_of
 from model_card.record import read_labels, read_training
 
-TAGS = ("deit", "skin-lesion", "dermatoscopy", "dermatology", "medical")
+# The Hub adds the architecture, from config.json.
+TAGS = ("skin-lesion", "dermatoscopy", "dermatology", "medical")
 LICENSES = {"drawn": "apache-2.0", "ham10000": "cc-by-nc-4.0", "other": None}  # other data: only their owner knows
 COMPARISON = "comparison/comparison.json"  # with an earlier model
 EXAMPLES = "examples.png"  # shows images of the data set
@@ -68,6 +69,10 @@ def render_card(
     built = build_sections(report) if report else []
     # The splits that data_prep.py does not make are external ones.
     others = [other for other in reports.values() if training and other["split"] not in (None, *SHARES)]
+    about = training["dataset"] if training else {}
+    searched = bool(about.get("searched", about.get("lesions_merged")))
+    prepared = set(about.get("fingerprints", {}).values())  # the others are splits of other data sets
+    searched_all = searched and {each["dataset_fingerprint"] for each in others} <= prepared
     own_data = bool(report and _is_of_own_data(report, training))
     figures = {name for section in built for name in section.figures if (run / EVALUATION / name).is_file()}
     return render(
@@ -88,13 +93,17 @@ def render_card(
         melanoma=melanoma_in(report) if report else None,
         gaps=describe_gaps(report) if report else None,
         sections=built,
-        elsewhere=[*external(others), *compared_with_earlier(run)],
+        elsewhere=[
+            *external(others, searched_all),
+            *compared_with_earlier(run),
+        ],
+        searched=searched,
         measured=bool(report or reports),
         own_test=own_data and report["split"] == "test",
         tested_elsewhere=bool(others) or bool(report and training and not own_data),
         dark=count_dark(others),
         earlier=_earlier(training),
-        sources=training["dataset"].get("sources", {}) if training else {},
+        sources=about.get("sources", {}),
         also_from=also_from,
         drawn=kind == "drawn" and not also_from,
         ham10000=kind == "ham10000",

@@ -24,20 +24,28 @@ MODEL_FILES = (
     *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", ONNX_FILE),
     ".eval_results/*.yaml",
 )
+CASES = ("predictions.csv", "ground_truth.csv")
 EVALUATION_FILES = (
-    *("metrics.json", "predictions.csv", "ground_truth.csv"),
+    *("metrics.json", *CASES),
     *("confusion_matrix.png", "roc_curves.png", "reliability.png", "selective.png", "robustness.png"),
 )
 
 
 def published(run: Path, publish_examples: bool = False) -> list[str]:
-    """The files of `run` that a push sends, as patterns; what is about other weights is not among them. Raises
-    InputError if that is the ONNX file."""
+    """The files of `run` that a push sends, as patterns; what is about other weights is not among them, nor are the
+    names of images in somebody's folder, which may be those of patients. Raises InputError if the ONNX file is about
+    other weights."""
     if (run / ONNX_FILE).is_file():
         check_export(run)
-    names = (*EVALUATION_FILES, EXAMPLES) if publish_examples else EVALUATION_FILES
+    names = [*EVALUATION_FILES, *([EXAMPLES] if publish_examples else [])]
     comparison = [COMPARISON] if compared_with_earlier(run) else []
-    return [*MODEL_FILES, *comparison, *(f"{folder.name}/{name}" for folder in evaluations(run) for name in names)]
+    measured = [
+        f"{folder.name}/{name}"
+        for folder in evaluations(run)
+        for name in names
+        if name not in CASES or read_metrics(folder)["split"] is not None
+    ]
+    return [*MODEL_FILES, *comparison, *measured]
 
 
 def publish(run: Path, to: Destination, publish_examples: bool = False, space_id: str | None = None) -> str:

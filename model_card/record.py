@@ -46,6 +46,7 @@ class WholeData(Data):
     n_lesions: Counts
     picture_size: Size
     one_size: NotRequired[bool]
+    searched: NotRequired[bool]
     lesions_merged: int | None
     no_lesion_id: NotRequired[int | None]
 

@@ -117,6 +117,8 @@ WRONG_FILES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "ids that are numbers": (with_column("image_id", len), r"image_id is not text \(3\):\n  split train: Value.*int64"),
     "ids in lists": (with_column("lesion_id", lambda name: [name]), r"lesion_id is not text .*\n  split train: List"),
     "ids with parts": (with_column("lesion_id", lambda name: {"a": name}), "lesion_id is not text"),
+    "sexes that are numbers": (with_column("sex", len), "sex is not text"),
+    "ages that are text": (with_column("age", str), "age is not a number of years"),
     "labels that are text": (with_column("label", str), "label is not of the type ClassLabel"),
     "images that are text": (with_column("image", lambda image: "/etc/hostname"), "image is not of the type Image"),
     "label without a name": (

@@ -19,12 +19,13 @@ from lesions.evaluation.metrics_json import build_report
 from lesions.evaluation.options import MeasureOptions
 from lesions.evaluation.prediction import VIEWS, Answers, Predictor
 from lesions.evaluation.robustness import measure_robustness
-from lesions.faults import Faults
+from lesions.faults import Faults, InputError
 from lesions.ground_truth import read_ground_truth, write_ground_truth, write_predictions
 from lesions.hub import local_folder, public_name, revision_of
 from lesions.metrics.measured import Measured
-from lesions.output.files import write_json
+from lesions.output.files import read_json, write_json
 from lesions.output.places import alone
+from lesions.output.plain_text import one_line
 from lesions.report.console import print_report
 from lesions.report.figures import ON_REQUEST, save_examples, save_figures
 from lesions.report.page import write_page
@@ -59,16 +60,17 @@ def measure_split(model: str, dataset: str, split: str, output: Path, options: M
     check_unseen({model: predictor.folder}, splits, [split], title_of(dataset), fingerprint)
     rows = images.remove_columns(["image", "label"]).to_pandas().rename(columns={"image_id": "image"})
     _check_lesions(rows, truth, options)
+    about = {
+        **_about_model(model, predictor),
+        "dataset": public_name(dataset),
+        "split": split,
+        "dataset_revision": revision_of(local_folder(dataset, "dataset")),
+        "dataset_fingerprint": fingerprint,
+    }
+    _check_place(output, about)
     explained = load_to_explain(predictor) if options.maps else None
     with alone(output / METRICS_FILE):
         answers = predictor.probabilities(images, options.batch_size)
-        about = {
-            **_about_model(model, predictor),
-            "dataset": public_name(dataset),
-            "split": split,
-            "dataset_revision": revision_of(local_folder(dataset, "dataset")),
-            "dataset_fingerprint": fingerprint,
-        }
         measured = Measured(answers.probabilities, truth, predictor.labels, rows)
         _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
 
@@ -84,17 +86,18 @@ def measure_images(model: str, place: Path, ground_truth: Path, output: Path, op
     check_files_unseen(model, predictor.folder, images.paths, rows)
     truth = rows["dx"].map(predictor.labels.index).to_numpy()
     _check_lesions(rows, truth, options)
+    about = {
+        **_about_model(model, predictor),
+        "dataset": public_name(str(place)),
+        "split": None,
+        "dataset_revision": None,
+        "dataset_fingerprint": None,
+    }
+    _check_place(output, about)
     explained = load_to_explain(predictor) if options.maps else None
     with alone(output / METRICS_FILE):
         answers = predictor.probabilities(images, options.batch_size)
         images.raise_if_broken()
-        about = {
-            **_about_model(model, predictor),
-            "dataset": public_name(str(place)),
-            "split": None,
-            "dataset_revision": None,
-            "dataset_fingerprint": None,
-        }
         measured = Measured(answers.probabilities, truth, predictor.labels, rows)
         _measure(about, Subject(predictor, images, measured, answers, explained), output, options)
 
@@ -107,6 +110,20 @@ def _check_lesions(rows: pd.DataFrame, truth: Numbers, options: MeasureOptions) 
         faults = Faults()
         faults.add("lesion with several diagnoses", *diagnoses.index[diagnoses > 1])
         faults.raise_if_any("--by_lesion takes a lesion to have one diagnosis: correct the lesion ids, or leave it out")
+
+
+def _check_place(output: Path, about: dict[str, Any]) -> None:
+    """Raises InputError if `output` holds results of the same weights on other images, which would be lost."""
+    file = output / METRICS_FILE
+    earlier = read_json(file, dict[str, Any], "results of evaluate_model.py") if file.is_file() else {}
+    here, there = (
+        (each.get("split"), each.get("dataset_fingerprint") or each.get("dataset")) for each in (about, earlier)
+    )
+    if here != there and earlier.get("weights_sha256") == about["weights_sha256"]:
+        raise InputError(
+            f"{output} holds results of this model on other images (of {one_line(str(earlier.get('dataset')))}): give "
+            "another --output, or remove them"
+        )
 
 
 def _about_model(model: str, predictor: Predictor) -> dict[str, str]:

@@ -15,14 +15,16 @@ SCALE, TONES = ("0", "1", "2", "3", "4", "5"), "from 0, very dark, to 5, very li
 DARK = SCALE[:3]
 
 
-def external(reports: list[dict[str, Any]]) -> list[Section]:
-    """The metrics on external test sets, and what is known there by skin tone; `reports` are their metrics.json."""
+def external(reports: list[dict[str, Any]], searched: bool) -> list[Section]:
+    """The metrics on external test sets, and what is known there by skin tone; `reports` are their metrics.json, and
+    `searched` says whether copies of training images were searched for in all of them."""
     if not reports:
         return []
-    text = (
-        "The model was not trained on any of these images. A search for duplicates also removed images of lesions that "
-        "it was trained on, as far as it found them."
-    )
+    text = "The model was not trained on any of these images."
+    if searched:
+        text += (
+            " A search for duplicates also removed images of lesions that it was trained on, as far as it found them."
+        )
     columns = ["data", "images", *(METRICS[name].title for name in BOX), "melanomas found", "sets of 90 % hold"]
     rows = [
         [f"{each['dataset']}, {each['split']}", count_images(each)]

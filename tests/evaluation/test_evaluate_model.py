@@ -397,6 +397,27 @@ def test_an_evaluation_does_not_write_over_what_it_reads(run: Path, tmp_path: Pa
     assert "mine" in truth.read_text() and len(list((tmp_path / "images").iterdir())) == 1
 
 
+def test_results_on_other_images_are_not_replaced(copy: Path, images: Path, test_rows, sample: Path, tmp_path) -> None:
+    def contents() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (copy / "evaluation").iterdir()}
+
+    before, diagnoses = contents(), [CODES[label] for label in test_rows["label"]]
+    truth = tmp_path / "truth.csv"
+    pd.DataFrame({"image_id": test_rows["image_id"], "dx": diagnoses}).to_csv(truth, index=False)
+    measuring = ("evaluate_model.py", "--model", copy, "--output", copy / "evaluation")
+    error = in_process(*measuring, "--images", images, "--ground_truth", truth, check=2).stderr
+    assert "evaluation holds results of this model on other images (of " in error and "another --output" in error
+    error = in_process(*measuring, "--dataset", sample, "--split", "validation", check=2).stderr
+    assert "evaluation holds results of this model on other images (of " in error
+    error = in_process(*measuring, "--images", images, check=2).stderr
+    assert "evaluation holds metrics, beside which other predictions would lie" in error
+    assert contents() == before
+    in_process(*measuring, "--dataset", sample, "--split", "test")  # the same images
+    metrics = copy / "evaluation" / "metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"weights_sha256": "0" * 64}))
+    in_process(*measuring, "--dataset", sample, "--split", "validation")  # of weights that are gone
+
+
 def test_two_evaluations_do_not_mix_their_files(run: Path, sample: Path, tmp_path: Path) -> None:
     with held(tmp_path / "metrics.json"):
         measuring = ("evaluate_model.py", "--model", run, "--dataset", sample, "--output", tmp_path)

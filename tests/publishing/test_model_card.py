@@ -261,9 +261,19 @@ def test_names_its_sources_its_external_tests_and_an_earlier_model(copy: Path) -
     assert "| other | clinic 4, train 5 | CC0, A \\| B |" in card and "also derive from other; the table of" in card
     assert "- Run 1 of 3" in card and "5 epochs" in card and card.index("5 epochs") < card.index("7 epochs")
     assert "## External tests" in card and "| clinic: 1 | 6 | 0.250 | - |" in card
+    assert "A search for duplicates" not in card and "searched for and left out" not in card  # the sample's are drawn
     assert "6 show skin of the three darkest" in card and "too few" in card and "from 0, very dark, to 5" in card
     assert "Nothing is known about dark skin" not in card and "on no external data" not in card
     assert "## Compared with old" in card or "### Compared with old" in card
+
+    record["dataset"] |= {"searched": True, "fingerprints": {"clinic": report["dataset_fingerprint"]}}
+    path.write_text(json.dumps(record))
+    card = render_card(copy)
+    assert "A search for duplicates also removed" in card and "searched for and left out" in card
+    record["dataset"]["fingerprints"] = {}  # measured on another data set, in which nothing was searched for
+    path.write_text(json.dumps(record))
+    card = render_card(copy)
+    assert "A search for duplicates" not in card and "searched for and left out" in card
 
     comparison = copy / "comparison" / "comparison.json"
     content = json.loads(comparison.read_text())

@@ -22,6 +22,7 @@ from stand_in import StandIn
 
 from lesions.faults import InputError
 from lesions.hub import Destination
+from model_card.publish import published
 
 CLASSIFY = """
 import json, sys
@@ -192,6 +193,17 @@ def test_a_push_sends_what_a_model_repository_holds_and_nothing_else_that_lies_t
     push(run, hub_environment)
     files = hub.repositories["you/lesions"].files
     assert files.keys() == sent.keys() and b"private" not in b"".join(files.values())
+
+
+def test_names_of_images_in_a_folder_are_not_pushed(run: Path) -> None:
+    """They may be those of patients. The ids of a data set are published with it."""
+    other = shutil.copytree(run / "evaluation", run / "evaluation-clinic")
+    assert "evaluation-clinic/predictions.csv" in published(run)
+    report = json.loads((other / "metrics.json").read_text())
+    (other / "metrics.json").write_text(json.dumps(report | {"split": None, "dataset_fingerprint": None}))
+    names = {name for name in published(run) if name.startswith("evaluation")}
+    assert {"evaluation-clinic/metrics.json", "evaluation/ground_truth.csv"} <= names
+    assert not {"evaluation-clinic/predictions.csv", "evaluation-clinic/ground_truth.csv"} & names
 
 
 def test_metrics_of_other_weights_are_left_out_of_card_and_push(

@@ -45,9 +45,9 @@ def describe_model(options: TrainOptions, trainer: WeightedTrainer, earlier: dic
 
 def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
     """What a record of a training says about its data: name, title, whether it is synthetic, its size by split, the
-    (width, height) of its first training image in pixels and whether all have it, how many lesions under two ids were
-    kept together, how many images have no lesion id, the images and terms of each source, and the fingerprint of each
-    split."""
+    (width, height) of its first training image in pixels and whether all have it, whether copies were searched for, how
+    many lesions under two ids were kept together, how many images have no lesion id, the images and terms of each
+    source, and the fingerprint of each split."""
     audit = audit_of(name)
     return {
         "name": public_name(name),
@@ -57,6 +57,7 @@ def describe_dataset(name: str, dataset: DatasetDict) -> dict[str, Any]:
         "n_lesions": {split: len(set(part["lesion_id"])) for split, part in dataset.items()},
         "picture_size": list(dataset["train"][0]["image"].size),
         "one_size": _are_of_one_size(dataset["train"]),
+        "searched": audit.get("duplicates", {}).get("audit", "off") != "off",
         "lesions_merged": audit.get("duplicates", {}).get("lesions_merged"),
         "no_lesion_id": audit.get("no_lesion_id"),
         "sources": {
