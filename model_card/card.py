@@ -21,7 +21,7 @@ from lesions.report.elsewhere import count_dark, earlier_model, external, melano
 from lesions.report.reading import read_comparison, read_report
 from lesions.report.sections import BOX, build_sections
 from lesions.report.wording import Section, count_images, describe_gaps, format_metric, recall_of
-from lesions.run_folder import CURVES, EVALUATION, METRICS_FILE, WEIGHTS, weights_of
+from lesions.run_folder import CURVES, EVALUATION, METRICS_FILE, RECORD, WEIGHTS, weights_of
 from model_card.record import read_labels, read_training
 
 # The Hub adds the architecture, from config.json.
@@ -63,8 +63,13 @@ def render_card(
             raise InputError(f"{run / name} is about other labels than the model's config.json; measure the run again")
     labels, training, reports = map(for_markdown, (labels, training, reports))
     report = reports.pop(EVALUATION, None)
-    named = next((one["malignant"] for one in (training, report) if one and one.get("malignant") is not None), None)
-    malignant = malignant_among(labels, named)
+    named = [one["malignant"] for one in (training, report) if one and one.get("malignant") is not None]
+    if any({*each} != {*named[0]} for each in named):
+        raise InputError(
+            f"{run / EVALUATION / METRICS_FILE} counts other labels as malignant than {RECORD} does: measure the run "
+            "again without --malignant, or give it to `python -m lesions.evaluation.limits` first"
+        )
+    malignant = malignant_among(labels, named[0] if named else None)
     kind, also_from = kind_of(training), _also_from(training) if training else []
     built = build_sections(report) if report else []
     # The splits that data_prep.py does not make are external ones.

@@ -374,6 +374,8 @@ def test_malignant_labels_that_the_user_names_decide_the_answer(copy: Path, samp
     assert report["malignant"] == ["mel", "nv"] and {p["target"] for p in report["operating_points"]} == {"melanoma"}
 
     store_limits(copy, str(sample), malignant=["nv", "mel"])
+    error = in_process("-m", "model_card", copy, check=2).stderr
+    assert "metrics.json counts other labels as malignant than training.json does: measure the run again" in error
     assert re.search(r"Malignant\? (yes|no): ", in_process(*asking).stdout)
     in_process(*measuring)
     report = json.loads((tmp_path / "measured" / "metrics.json").read_text())
