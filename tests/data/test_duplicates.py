@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import command
+from in_process import in_process
 from PIL import Image
 
 from lesions.data.duplicates.groups import PUBLISHED_PAIRS, describe_merges, describe_pairs, find_merges, group_lesions
@@ -108,6 +109,35 @@ def test_equal_images_are_pairs_however_smooth_they_are(tmp_path: Path) -> None:
     assert list(group_lesions(table, found)) == ["a", "b", "a", "b", "b", "b", "unlike"]
     known = find_pairs(table, 1, pd.Series([name == "c" for name in names]))
     assert known[["image_id", "other_image_id"]].to_numpy().tolist() == [["a", "c"], ["b", "c"]]
+
+
+def test_the_command_finds_nothing_and_says_so(tmp_path: Path) -> None:
+    rows = [f"L{seed},I{seed},nv,histo,50,male,back" for seed in range(3)]
+    header = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+    (tmp_path / "HAM10000_metadata.csv").write_text("\n".join([header, *rows]))
+    for seed in range(3):
+        skin(seed).save(tmp_path / f"I{seed}.jpg")
+    pairs, sheet = tmp_path / "out" / "pairs.csv", tmp_path / "out" / "sheet.png"
+    options = ("--pairs", pairs, "--sheet", sheet, "--num_proc", 1)
+    assert "0 pairs in" in in_process("-m", "lesions.data.duplicates", tmp_path, *options).stdout
+    assert pairs.read_text() == "image_id,other_image_id,score\n" and sheet.is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--pairs", "{tmp}"), "is a folder"),
+        (("--pairs", "{tmp}/file/pairs.csv"), "is a file, not a folder"),
+        (("--pairs", "{tmp}/a.csv", "--sheet", "{tmp}/sheet"), "give a name that ends in .png"),
+        (("--pairs", "{tmp}/a.csv", "--num_proc", "0"), "--num_proc must be at least 1"),
+    ],
+)
+def test_what_can_not_be_written_is_refused_before_the_search(
+    options: tuple[str, ...], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    words = [word.format(tmp=tmp_path) for word in options]
+    assert expected in in_process("-m", "lesions.data.duplicates", "nothing", *words, check=2).stderr
 
 
 def test_images_of_one_color_have_no_pairs(tmp_path: Path) -> None:

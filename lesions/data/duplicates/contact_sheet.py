@@ -19,7 +19,8 @@ def save_contact_sheet(path: Path, pairs: pd.DataFrame, images: Mapping[str, Pat
     each image_id."""
     pairs = pairs.sort_values("score").head(SHEET_PAIRS)
     columns, width, height = 5, 2 * side + 12, side + 28
-    sheet = Image.new("RGB", (columns * width, -(-len(pairs) // columns) * height), "white")
+    rows = max(1, -(-len(pairs) // columns))  # no image has no pixels
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
     draw = ImageDraw.Draw(sheet)
     for number, row in enumerate(pairs.itertuples()):
         x, y = number % columns * width, number // columns * height
