@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from copy import copy
 from inspect import signature
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,9 @@ def check_options(options: TrainOptions, training: LesionTrainingArguments) -> N
         refuse("save_steps", f"{why} may lie between two checkpoints")
     if options.low_epochs and not options.low_side:
         refuse("low_epochs", "give --low_side too")
+    if training.max_steps <= 0 and options.low_side and options.low_epochs > ceil(training.num_train_epochs) - 1:
+        why = f"the training ends after {training.num_train_epochs:g}, so the model would never see images of its own"
+        refuse("low_epochs", f"{why} side; give fewer than --num_train_epochs")
     if not isinstance(options.class_weights, dict) and options.class_weights not in {None, *SCHEMES}:
         refuse("class_weights", f"choose one of {', '.join(SCHEMES)}, or give a mapping in the recipe")
     metric = (training.metric_for_best_model or "loss").removeprefix("eval_")

@@ -111,6 +111,8 @@ def test_options_that_can_not_work_are_refused_all_at_once(tmp_path: Path) -> No
             "the schedule constant takes none",
         ),
         (("--logging_steps", "nan"), "--logging_steps nan: give a number"),
+        (("recipes/deit-tiny-quick.yaml", "--num_train_epochs", 5), "--low_epochs 9.0: the training ends after 5, so"),
+        (("--low_side", 64, "--low_epochs", 2.5, "--num_train_epochs", 3), "--low_epochs 2.5: the training ends after"),
         (("--max_steps", -5), "--max_steps -5: give a number from -1"),
         (("--torch_compile_mode", "fast"), "--torch_compile_mode fast: choose one of default, reduce-overhead"),
         (("--tf32",), "--tf32 "),  # without a GPU by transformers, with one by this project
