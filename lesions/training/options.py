@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from lesions.faults import InputError
 from lesions.options import OptionParser
@@ -183,7 +183,10 @@ def _apply_recipe(path: Path, parser: OptionParser) -> list[str]:
     can't say, lists, mappings and null, becomes the parser's default."""
     recipe, where = read_recipe(path), f"the recipe {path}"
     parser.refuse_unknown(recipe, where)
-    kinds = {name: str(kind) for each in parser.dataclass_types for name, kind in get_type_hints(each).items()}
+    hints = {name: kind for each in parser.dataclass_types for name, kind in get_type_hints(each).items()}
+    kinds = {name: str(kind) for name, kind in hints.items()}
+    if blank := [name for name, value in recipe.items() if value in NULL and type(None) not in get_args(hints[name])]:
+        raise InputError(f"{where}: {', '.join(blank)}: a value is missing; without the line, the default holds")
     words = []
     for name, value in recipe.items():
         if isinstance(value, str) and value not in NULL:

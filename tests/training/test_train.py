@@ -177,6 +177,7 @@ def test_a_recipe_with_unknown_options_names_them_all(sample: Path, tmp_path: Pa
         (f"seed: {'9' * 5000}", "argument --seed: invalid int value"),
         ("malignant: [mel, [nv]]\n", "malignant takes a list of single values"),
         ("seed: [1]\n", "seed takes one value"),
+        ("num_train_epochs:\nside:\ndistillation: ~\n", "num_train_epochs, distillation: a value is missing"),
         ("model: " + "[" * 100_000, "is not a YAML file"),
     ],
 )
