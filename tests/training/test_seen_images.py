@@ -53,6 +53,13 @@ def test_an_image_is_known_by_its_content_or_by_its_id() -> None:
     assert seen.among(rows((3, "b", "L2", "nv"), (9, "a", "L7", "mel"))) == ["b"]  # though one has the content of c
 
 
+def test_a_corrected_label_hides_no_image() -> None:
+    seen = seen_images(table(*((1, f"i{n}", f"L{n}", "nv") for n in range(200))))
+    again = [(2, f"i{n}", f"L{n}", "nv") for n in range(100, 199)]  # in another size
+    assert len(seen.among(rows(*again, (2, "i199", "L199", "mel")))) == 100
+    assert seen.among(rows(*again[:-1], (2, "i198", "L198", "mel"), (2, "i199", "L199", "mel"))) == []
+
+
 def test_what_is_stored_is_what_was_seen_and_a_student_has_seen_what_its_teachers_saw(tmp_path: Path) -> None:
     seen = seen_images(TRAINED_ON)
     write_seen(tmp_path, seen)
