@@ -71,7 +71,7 @@ def main() -> None:
     print(f"  accelerate launch train.py recipes/deit-tiny.yaml --dataset {place} --output_dir runs/deit-tiny")
     if destination:
         what_next = f"{options.output} is complete; repeat the same command to push it"
-        url = push_folder(destination, options.output, PUBLISHED, "Data set and card", what_next=what_next)
+        url = push_folder(destination, options.output, PUBLISHED, "Data set and card", what_next, ours=PUBLISHED)
         print(f"\npublished at {url}")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lesions.faults import INTERRUPTED, INTERRUPTED_CODE, InputError
-from lesions.output.places import listed
+from lesions.output.places import is_named, listed
 from lesions.output.plain_text import escaped
 
 # No pickle is ever fetched: weights come as safetensors or not at all.
@@ -114,11 +114,12 @@ def push_folder(
     patterns: Sequence[str],
     message: str,
     what_next: str = "",
-    replace: bool = False,
+    ours: Sequence[str] = (),
 ) -> str:
     """Pushes the files of `folder` that `patterns` name, as `listed` takes them, in one commit to a repository that
     `check_access` has made. Files that the Hub has already are not sent again, and a push that changes nothing makes
-    no commit. With `replace`, the commit deletes all other files of the repository.
+    no commit. `ours` are the patterns of what this program may have sent before: the commit deletes those files of the
+    repository that are not among the new ones, since they are about other weights, or rows of an earlier split.
 
     Returns the address of the repository, or of the pull request. Raises InputError, which ends with `what_next`.
     """
@@ -132,8 +133,8 @@ def push_folder(
             api.create_branch(to.repo_id, repo_type=to.kind, branch=to.revision, exist_ok=True)
         # The commit is refused if another came in between: files that it leaves as they are could have changed.
         base = api.repo_info(to.repo_id, repo_type=to.kind, revision=to.revision).sha
-        there = api.list_repo_files(to.repo_id, repo_type=to.kind, revision=base) if replace else []
-        old = [CommitOperationDelete(name) for name in {*there} - {*names, ".gitattributes"}]
+        there = api.list_repo_files(to.repo_id, repo_type=to.kind, revision=base) if ours else []
+        old = [CommitOperationDelete(name) for name in {*there} - {*names, ".gitattributes"} if is_named(name, ours)]
         commit = api.create_commit(
             to.repo_id,
             [*files, *old],

@@ -30,6 +30,9 @@ EVALUATION_FILES = (
     *("confusion_matrix.png", "roc_curves.png", "reliability.png", "selective.png", "robustness.png"),
 )
 
+# All that a push may have sent, from any run.
+WRITTEN = (*MODEL_FILES, COMPARISON, *(f"{EVALUATION}*/{name}" for name in (*EVALUATION_FILES, EXAMPLES)))
+
 
 def published(run: Path, publish_examples: bool = False) -> list[str]:
     """The files of `run` that a push sends, as patterns; what is about other weights is not among them, nor are the
@@ -62,7 +65,7 @@ def publish(run: Path, to: Destination, publish_examples: bool = False, space_id
     check_access(to, again)
     write_card(run, to.repo_id, publish_examples, space_id)
     write_eval_results(run)
-    return push_folder(to, run, published(run, publish_examples), "Model, card and evaluation", again)
+    return push_folder(to, run, published(run, publish_examples), "Model, card and evaluation", again, ours=WRITTEN)
 
 
 def what_next(run: Path, to: Destination, **options: str | bool | None) -> str:

@@ -14,6 +14,7 @@ from model_card.card import license_of
 from model_card.publish import what_next
 from space.build import PAGE_FILES, build_page
 
+EVERYTHING = ("*", "*/*", "*/*/*")  # of a Space, as patterns
 README = """---
 {metadata}
 ---
@@ -38,7 +39,7 @@ def publish_space(run: Path, to: Destination, hub_model_id: str | None = None) -
         page = Path(folder) / "page"
         build_page(run, page, address_of(hub_model_id, "model") if hub_model_id else None)
         write_text(page / "README.md", readme(run, to.repo_id, hub_model_id))
-        return push_folder(to, page, PAGE_FILES, "The page", again, replace=True)
+        return push_folder(to, page, PAGE_FILES, "The page", again, ours=EVERYTHING)
 
 
 def readme(run: Path, repo_id: str, hub_model_id: str | None) -> str:

@@ -113,14 +113,15 @@ def listed(folder: Path, patterns: Sequence[str]) -> tuple[list[str], list[str]]
         for name in (*names, *(one for one in folders if Path(place, one).is_symlink())):
             path = Path(place, name)
             relative = path.relative_to(folder).as_posix()
-            matched = any(_matches(relative, pattern) for pattern in patterns)
+            matched = is_named(relative, patterns)
             (named if matched and path.is_file() and not path.is_symlink() else others).append(relative)
     return sorted(named), sorted(others)
 
 
-def _matches(relative: str, pattern: str) -> bool:
-    parts, wanted = PurePosixPath(relative).parts, PurePosixPath(pattern).parts
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+def is_named(relative: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the `patterns`, as `listed` takes them, names the path `relative`."""
+    parts, wanted = PurePosixPath(relative).parts, [PurePosixPath(pattern).parts for pattern in patterns]
+    return any(len(parts) == len(one) and all(map(fnmatchcase, parts, one)) for one in wanted)
 
 
 def is_plain(name: str) -> bool:

@@ -569,6 +569,11 @@ def test_push_to_hub_publishes_the_data_set_and_its_card(
     commits = list(repository.commits)
     command("data_prep.py", *options, **hub_environment)
     assert repository.commits == commits  # pushing the same files adds no commit
+    # Of an earlier data set there: its images would lie in several splits.
+    old = ("data/train-00001-of-00002.parquet", "data/milk10k-00000-of-00001.parquet", "explore/skin.png")
+    repository.files |= dict.fromkeys((*old, "LICENSE"), b"earlier")
+    command("data_prep.py", *options, **hub_environment)
+    assert set(repository.files) == {*published, "LICENSE"}
     error = command("data_prep.py", *options, check=2, **hub_environment | {"HF_TOKEN": "hf_wrong"}).stderr
     assert "the Hub rejected your token" in error and "nothing was done yet" in error
 

@@ -22,6 +22,7 @@ from stand_in import StandIn
 
 from lesions.faults import InputError
 from lesions.hub import Destination
+from lesions.output.places import listed
 from model_card.publish import published
 
 CLASSIFY = """
@@ -236,6 +237,23 @@ def test_nothing_about_other_weights_is_pushed(run: Path, hub: HubServer, hub_en
     (run / "model.safetensors").write_bytes(RELEASE.joinpath("model.safetensors").read_bytes())
     error = push(run, hub_environment, check=2).stderr
     assert "training.json is about other weights than those that lie beside it now" in error
+
+
+def test_a_push_leaves_nothing_of_an_earlier_one_beside_other_weights(
+    run: Path, hub: HubServer, hub_environment: dict[str, str]
+) -> None:
+    shutil.copy(run / "training_curves.png", run / "evaluation" / "examples.png")
+    push(run, hub_environment, "--publish_examples")
+    repository = hub.repositories["you/lesions"]
+    more = {".eval_results/test.yaml", "comparison/comparison.json", "evaluation-milk10k/metrics.json"}
+    more |= {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "onnx/model.onnx"}
+    theirs = {".gitattributes", "LICENSE", "notes/evaluation.md", "evaluation/mine.png"}
+    repository.files |= dict.fromkeys(more | theirs, b"earlier")
+    report = json.loads((run / "evaluation" / "metrics.json").read_text())
+    (run / "evaluation" / "metrics.json").write_text(json.dumps(report | {"weights_sha256": "0" * 64}))
+    push(run, hub_environment)
+    left = {name for name in repository.files if name not in listed(run, published(run))[0]}
+    assert left == theirs and "model.safetensors" in repository.files
 
 
 @pytest.mark.parametrize("name", ["../../../../evil.json", "a/../../../../../evil.json", "/tmp/evil.json"])
