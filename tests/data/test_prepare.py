@@ -484,8 +484,19 @@ def test_explore_writes_figures_and_a_page_that_stands_alone(source: Path, tmp_p
     card = (tmp_path / "out" / "README.md").read_text()
     assert all(f"explore/{name}" in card for name in figures)
     # Sentences come from the numbers: seven diagnoses of ten images each.
-    assert "makes up 14 % of the images, 1 times as many" in card and "All images have 40 x 30 pixels" in card
+    assert "makes up 14 % of the images, about as many as" in card and "All images have 40 x 30 pixels" in card
+    assert "a balanced accuracy of 0.14." in card and "accuracy alone" not in card
+    assert "lesions were photographed more than once" in card
     assert load_dataset(str(tmp_path / "out"))["train"].num_rows == 42
+
+
+def test_the_card_claims_of_other_data_only_what_their_table_says(source: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(source / "HAM10000_metadata.csv", dtype=str)
+    table[table["dx"].isin(["nv", "mel"])][["image_id", "dx"]].to_csv(source / "other.csv", index=False)
+    prepare_data(source, tmp_path / "out", "--metadata", source / "other.csv", "--explore")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "dermatoscop" not in card and "more than once" not in card and "accuracy alone" not in card
+    assert "No two images have one lesion id." in card
 
 
 def test_text_from_the_table_is_text_in_every_page(source: Path, tmp_path: Path) -> None:

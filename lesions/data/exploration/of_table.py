@@ -53,13 +53,14 @@ def _classes(folder: Path, table: pd.DataFrame) -> Reading:
         axes.legend(frameon=False)
         axes.set(xlabel="count", xlim=(0, images.max() * 1.12))
         save_figure(figure, folder / "classes.png")
-    share, times = images[first] / len(table), images[first] / images[last]
+    share, even, times = images[first] / len(table), 1 / len(images), images[first] / images[last]
+    more = f"{times:.0f} times as many" if times >= 1.5 else "about as many"
     return Reading(
         "classes.png",
         "Diagnoses",
-        f"{name_of(first)} makes up {percent(share)} of the images, {times:.0f} times as many as {name_of(last)}. "
-        f"A model that always answered {first} would reach an accuracy of {share:.2f} and a balanced accuracy of "
-        f"{1 / len(images):.2f}, so accuracy alone says little here.",
+        f"{name_of(first)} makes up {percent(share)} of the images, {more} as {name_of(last)}. A model that always "
+        f"answered {first} would reach an accuracy of {share:.2f} and a balanced accuracy of {even:.2f}"
+        + (", so accuracy alone says little here." if share > 1.5 * even else "."),
     )
 
 
@@ -76,7 +77,9 @@ def _images_per_lesion(folder: Path, table: pd.DataFrame) -> Reading:
         "Images per lesion",
         f"{several.sum()} of {counts.sum()} lesions were photographed more than once, up to {counts.index[-1]} times; "
         f"{percent(images / len(table))} of all images show such a lesion. A split by image would put many of "
-        "these on both sides. So the split is by lesion, and intervals are computed over lesions.",
+        "these on both sides. So the split is by lesion, and intervals are computed over lesions."
+        if images
+        else "No two images have one lesion id. Whether some of them show one lesion, the table does not say.",
     )
 
 
@@ -96,7 +99,8 @@ def _ages(folder: Path, table: pd.DataFrame) -> Reading | None:
         "ages.png",
         "Age",
         f"The median age runs from {medians.iloc[0]:.0f} years ({medians.index[0]}) to {medians.iloc[-1]:.0f} "
-        f"({medians.index[-1]}). Age says something about the diagnosis, so results are also reported by age band.",
+        f"({medians.index[-1]}). Where these differ, age says something about the diagnosis. Results are also "
+        "reported by age band.",
     )
 
 
