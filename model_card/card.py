@@ -98,10 +98,7 @@ def render_card(
         melanoma=melanoma_in(report) if report else None,
         gaps=describe_gaps(report) if report else None,
         sections=built,
-        elsewhere=[
-            *external(others, searched_all),
-            *compared_with_earlier(run),
-        ],
+        elsewhere=[*external(others, searched_all), *compared_with_earlier(run)],
         searched=searched,
         measured=bool(report or reports),
         own_test=own_data and report["split"] == "test",

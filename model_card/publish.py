@@ -42,12 +42,10 @@ def published(run: Path, publish_examples: bool = False) -> list[str]:
         check_export(run)
     names = [*EVALUATION_FILES, *([EXAMPLES] if publish_examples else [])]
     comparison = [COMPARISON] if compared_with_earlier(run) else []
-    measured = [
-        f"{folder.name}/{name}"
-        for folder in evaluations(run)
-        for name in names
-        if name not in CASES or read_metrics(folder)["split"] is not None
-    ]
+    measured = []
+    for folder in evaluations(run):
+        of_a_split = read_metrics(folder)["split"] is not None
+        measured += [f"{folder.name}/{name}" for name in names if of_a_split or name not in CASES]
     return [*MODEL_FILES, *comparison, *measured]
 
 
