@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,16 +91,20 @@ def exported(folder: Path) -> bytes:
 
 def _trace(traced: Traced, pixels: torch.Tensor) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of options that nobody set
-    program = torch.onnx.export(
-        traced,
-        (pixels,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["pixel_values"],
-        output_names=["logits", "features", "distance"][: 3 if traced.familiar else 1],
-        dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch_size")}},
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # Of a list that each call empties first, and of what the exporter itself calls.
+        warnings.filterwarnings("ignore", "The tensor attribute self.seen", UserWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            traced,
+            (pixels,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["pixel_values"],
+            output_names=["logits", "features", "distance"][: 3 if traced.familiar else 1],
+            dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch_size")}},
+            verbose=False,
+        )
     assert program is not None  # as documented for dynamo=True without a file
     return program.model_proto
 
