@@ -41,18 +41,18 @@ class Traced(nn.Module):
     def __init__(self, model: PreTrainedModel, familiarity: Familiarity | None) -> None:
         super().__init__()
         self.model, self.familiar = model, familiarity is not None
-        self.seen: list[torch.Tensor] = []
         if familiarity:
-            heads(model)[0].register_forward_pre_hook(lambda head, inputs: self.seen.append(inputs[0]))
+            seen: list[torch.Tensor] = []
+            heads(model)[0].register_forward_pre_hook(lambda head, inputs: seen.append(inputs[0]))
+            self.take_features = seen.pop
             self.register_buffer("whitening", torch.from_numpy(familiarity.whitening))
             self.register_buffer("center", torch.from_numpy(familiarity.center))
 
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        self.seen.clear()
         logits = self.model(pixel_values=pixel_values).logits
         if not self.familiar:
             return (logits,)
-        features = self.seen[0]
+        features = self.take_features()
         return logits, features, (features @ self.whitening - self.center).square().sum(1)
 
 
@@ -92,9 +92,7 @@ def exported(folder: Path) -> bytes:
 def _trace(traced: Traced, pixels: torch.Tensor) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of options that nobody set
     with warnings.catch_warnings():
-        # Of a list that each call empties first, and of what the exporter itself calls.
-        warnings.filterwarnings("ignore", "The tensor attribute self.seen", UserWarning)
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # the exporter calls what torch is about to remove
         program = torch.onnx.export(
             traced,
             (pixels,),

@@ -189,7 +189,7 @@ def test_a_space_is_created_updated_and_left_alone(
     arguments = ("-m", "model_card", eight, "--push_space", "you/lesions", "--hub_model_id", "you/fruits")
     done = command(*arguments, "--onnx", **hub_environment)  # the next two take the file that this one exports
     assert f"published at {hub.url}/spaces/you/lesions" in done.stdout
-    assert "Warning" not in done.stderr  # the exporter's are nothing that a user could mend
+    assert "Warning" not in done.stderr  # users can do nothing about the exporter's warnings
     space = hub.repositories["you/lesions"]
     built = {path.relative_to(page).as_posix(): path.read_bytes() for path in page.rglob("*") if path.is_file()}
     assert space.sdk == "static"
