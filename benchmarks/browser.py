@@ -10,8 +10,6 @@ times hold for this machine; their ratios to `pipeline()`, on the same images an
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,6 +28,7 @@ from tqdm import tqdm
 from lesions.faults import InputError, exits_cleanly
 from lesions.hub import local_folder, public_name
 from space.build import build_page
+from space.visitor import Visitor, find_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 CONNECTION = {"offline": False, "latency": 40, "downloadThroughput": 10e6 / 8, "uploadThroughput": 10e6 / 8}
 SIZES = {"600 x 450": (600, 450), "4000 x 3000": (4000, 3000)}  # pixels
 ROUNDS = 5  # of each size
-PATIENCE = 300_000  # milliseconds
-ANSWERED = "(before) => (document.getElementById('status').dataset.answer ?? null) !== before"
 
 
 @exits_cleanly
@@ -55,12 +52,14 @@ def main() -> None:
     found = sorted(options.folder.rglob("*.jpg"))
     if not 0 < options.count <= len(found):
         raise InputError(f"{options.folder} holds {len(found)} JPEG images; --count {options.count} does not fit")
+    if not (chromium := find_chromium()):
+        raise InputError("Chromium is not installed: install it, or set CHROMIUM to its path")
     images = [path.read_bytes() for path in found[:: len(found) // options.count][: options.count]]
     run = local_folder(options.model, "model")
     classify = pipeline("image-classification", model=str(run))
 
     with TemporaryDirectory() as scratch, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         site = build_page(run, Path(scratch) / "page")
         print(f"{public_name(options.model)}: model {size_of(site, '*.onnx.gz')}, runtime {size_of(site, 'runtime/*')}")
         with served(site) as url:
@@ -68,31 +67,23 @@ def main() -> None:
         browser.close()
 
 
-def measure(visitor: BrowserContext, url: str, images: list[bytes], classify: Callable[..., Any]) -> None:
+def measure(context: BrowserContext, url: str, images: list[bytes], classify: Callable[..., Any]) -> None:
     """Prints times and differences of the page at `url`; `classify` is a `pipeline()` of the same model."""
-    first, second = (seconds(open_and_ask, visitor, url, images[0]) for _ in range(2))
-    print(f"first answer: {first:.1f} s; of the second visit: {second:.1f} s")
-    page = visitor.pages[-1]
-    print(f"map of what the answer depends on: {seconds(draw_map, page):.1f} s")
+    first = seconds(visit, context, url, images[0])
+    begun = perf_counter()
+    visitor = visit(context, url, images[0])
+    print(f"first answer: {first:.1f} s; of the second visit: {perf_counter() - begun:.1f} s")
+    print(f"map of what the answer depends on: {seconds(draw_map, visitor.page):.1f} s")
     for name, size in SIZES.items():
         image = resized(images[0], size)
-        here = median(seconds(ask, page, image) for _ in range(ROUNDS))
+        here = median(seconds(visitor.answer, image) for _ in range(ROUNDS))
         there = median(seconds(lambda file: classify(decoded(file)), image) for _ in range(ROUNDS))
         print(f"answer to {name} pixels: {here:.2f} s, {here / there:.1f} times that of pipeline()")
     largest = max(
-        difference(ask(page, image), classify(decoded(image), top_k=None))
+        difference(visitor.answer(image), classify(decoded(image), top_k=None))
         for image in tqdm(images, unit="image", leave=False)
     )
     print(f"largest difference of a probability from pipeline(), {len(images)} images: {largest:.1e}")
-
-
-def chromium() -> str:
-    """The path of an installed Chromium."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not found:
-        raise InputError("Chromium is not installed: install it, or set CHROMIUM to its path")
-    return found
 
 
 @contextmanager
@@ -109,22 +100,11 @@ class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
 
-def open_and_ask(visitor: BrowserContext, url: str, image: bytes) -> None:
+def visit(context: BrowserContext, url: str, image: bytes) -> Visitor:
     """A visit, up to the answer to an image that was chosen while the page still loaded."""
-    page = visitor.new_page()
-    page.set_default_timeout(PATIENCE)
-    visitor.new_cdp_session(page).send("Network.emulateNetworkConditions", CONNECTION)
-    page.goto(url)
-    ask(page, image)
-
-
-def ask(page: Page, image: bytes) -> dict[str, float]:
-    """The probability of each label that the page shows."""
-    before = page.get_attribute("#status", "data-answer")
-    page.set_input_files("#file", {"name": "lesion.jpg", "mimeType": "image/jpeg", "buffer": image})
-    page.wait_for_function(ANSWERED, arg=before)
-    read = "(rows) => rows.map((row) => [row.dataset.code, Number(row.dataset.probability)])"
-    return dict(page.eval_on_selector_all("#ranking li", read))
+    visitor = Visitor(context, url, CONNECTION)
+    visitor.answer(image)
+    return visitor
 
 
 def draw_map(page: Page) -> None:

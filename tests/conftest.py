@@ -22,6 +22,8 @@ import pytest
 from filelock import FileLock
 from hub_server import GOOD_TOKEN, HubServer
 
+from space.visitor import find_chromium
+
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 RELEASE = ROOT / "release" / "deit-tiny-ham10000"
@@ -118,7 +120,7 @@ def hub_environment(hub: HubServer, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Headless Chromium, driven by Playwright; skips the test if it is not installed."""
-    path = find_chromium()
+    path = chromium_or_skip()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -143,12 +145,11 @@ def deit_tiny() -> Path:
     return at_hand("pretrained DeiT-tiny", "DEIT_DIR", SHARED / "models" / "deit-tiny-distilled-patch16-224")
 
 
-def find_chromium() -> str:
+def chromium_or_skip() -> str:
     """The path of Chromium; skips the test where that, or what the page is built with, is missing."""
     pytest.importorskip("onnxscript", reason="requirements-onnx.txt is not installed")
     pytest.importorskip("playwright", reason="Playwright is not installed: make space-test does it")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    found = find_chromium()
     if not found:
         pytest.skip("Chromium is not installed: install it, or set CHROMIUM to its path")
     if not shutil.which("npm"):

@@ -1,4 +1,4 @@
-"""A visitor of the page in headless Chromium, and the servers that see what is asked of them."""
+"""The server that sees what is asked of it, and images as the files that visitors choose."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 from PIL import Image
 from stand_in import StandIn
-
-PATIENCE = 120_000  # milliseconds; on a busy machine the model takes a while to start
 
 
 class PageServer(StandIn):
@@ -40,42 +38,6 @@ class _Handler(SimpleHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
         self.send_error(405)
-
-
-class Visitor:
-    """A person at the page, in a browser profile of their own."""
-
-    def __init__(self, context: Any, url: str) -> None:
-        self.page = context.new_page()
-        self.errors: list[str] = []
-        self.page.set_default_timeout(PATIENCE)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(url)
-
-    def wait_until_ready(self) -> None:
-        self.page.wait_for_selector("html[data-ready]")
-
-    def give(self, content: bytes | list[bytes], name: str = "lesion.jpg", mime: str = "image/jpeg") -> None:
-        """Chooses a file by the page's button."""
-        content = [content] if isinstance(content, bytes) else content
-        files = [{"name": name, "mimeType": mime, "buffer": part} for part in content]
-        self.page.set_input_files("#file", files if len(files) > 1 else files[0])
-
-    def answer(self, content: bytes, name: str = "lesion.jpg", mime: str = "image/jpeg") -> dict[str, float]:
-        """The probabilities that the page shows for an image."""
-        before = self.turn()
-        self.give(content, name, mime)
-        return self.next_answer(before)
-
-    def turn(self) -> str | None:
-        return self.page.get_attribute("#status", "data-answer")
-
-    def next_answer(self, before: str | None) -> dict[str, float]:
-        """The probabilities shown after those of the turn `before`."""
-        changed = "(before) => (document.getElementById('status').dataset.answer ?? null) !== before"
-        self.page.wait_for_function(changed, arg=before)
-        read = "(rows) => rows.map((row) => [row.dataset.code, Number(row.dataset.probability)])"
-        return dict(self.page.eval_on_selector_all("#ranking li", read))
 
 
 def jpeg(image: Image.Image, **options: Any) -> bytes:

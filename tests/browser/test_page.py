@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import RELEASE, ROOT, SHARED, command
-from driver import PageServer, Visitor, encoded, jpeg
+from driver import PageServer, encoded, jpeg
 from other_model import EIGHT, save_model_of_other_classes
 from PIL import Image, ImageCms, ImageOps
 
@@ -23,6 +23,7 @@ from lesions.diagnoses import name_of
 from lesions.evaluation.prediction import Predictor
 from lesions.metrics.conformal import prediction_sets
 from lesions.model.familiarity import Familiarity
+from space.visitor import Visitor
 
 IMAGES = 50
 AXE = ROOT / "space" / "node_modules" / "axe-core" / "axe.min.js"

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from conftest import command
-from driver import PageServer, Visitor
+from driver import PageServer
 from other_model import EIGHT, save_model_of_other_classes
+
+from space.visitor import Visitor
 
 GRACE = 2  # seconds in which a request would have arrived
 
